@@ -1,0 +1,241 @@
+"""The network as nodes and edges: sign by colour, magnitude by width."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from labkit.figures import theme
+from labkit.figures.axes import axis
+from labkit.figures.base import Spec, bound, figure
+from labkit.history import Layout
+
+EDGES = 200  # of more edges, the strongest of each layer are shown
+# The share of the largest magnitude at which a line becomes wider, its width and opacity.
+WIDTHS = ((0.0, 0.6, 0.35), (0.12, 1.3, 0.55), (0.25, 2.3, 0.75), (0.45, 3.6, 0.9), (0.7, 5.0, 1.0))
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Where nodes and edges of a layout lie; the same for every frame."""
+
+    weights: tuple[str, ...]
+    biases: tuple[str | None, ...]
+    sizes: tuple[int, ...]
+    node_x: np.ndarray
+    node_y: np.ndarray
+    ends: np.ndarray  # (edges, 4): x0, y0, x1, y1
+    facts: np.ndarray  # (edges, 3): layer, from, to
+    first: np.ndarray  # (layers + 1,): where each layer's edges begin
+
+
+def matrices(layout: Layout) -> list[str]:
+    """The weight matrices that form one chain, from input to output; empty if they do not."""
+    names = [n for n, s in zip(layout.names, layout.shapes, strict=True) if len(s) == 2]
+    shapes = [layout.shape(name) for name in names]
+    chain = all(a[0] == b[1] for a, b in pairwise(shapes))
+    return names if chain else []
+
+
+@lru_cache(maxsize=32)
+def _plan(layout: Layout) -> _Plan:
+    names = matrices(layout)
+    if not names:
+        raise ValueError("no chain of weight matrices: there is no such diagram of this network")
+    shapes = [layout.shape(name) for name in names]
+    sizes = (shapes[0][1], *(shape[0] for shape in shapes))
+    places = [_spread(size) for size in sizes]
+    node_x = np.repeat(np.arange(len(sizes)), sizes).astype(np.float64)
+    ends, facts = [], []
+    for k, (out, into) in enumerate(shapes):
+        to, source = (grid.ravel() for grid in np.mgrid[:out, :into])
+        column = np.full(len(to), float(k))
+        ends.append(np.stack([column, places[k][source], column + 1, places[k + 1][to]], axis=1))
+        facts.append(np.stack([column + 1, source, to], axis=1))
+    first = np.cumsum([0, *(len(part) for part in ends)])
+    biases = tuple(_bias(layout, name, shape[0]) for name, shape in zip(names, shapes, strict=True))
+    return _Plan(
+        tuple(names), biases, sizes, node_x, np.concatenate(places),
+        np.concatenate(ends), np.concatenate(facts), first,
+    )  # fmt: skip
+
+
+def _spread(size: int) -> np.ndarray:
+    """Heights of a column's nodes, the first on top: few nodes do not fill the height."""
+    reach = min(1.0, 0.22 * (size - 1)) if size > 1 else 0.0
+    return np.linspace(reach, -reach, size)
+
+
+def _bias(layout: Layout, weight: str, units: int) -> str | None:
+    name = weight.removesuffix("weight") + "bias"
+    return name if name in layout.names and layout.shape(name) == (units,) else None
+
+
+@figure
+def network_diagram(
+    layout: Layout,
+    weights: Mapping[str, np.ndarray],
+    *,
+    inputs: Sequence[str] = (),
+    outputs: Sequence[str] = (),
+) -> Spec:
+    """Nodes and edges of a chain of fully connected layers.
+
+    An edge is blue where its weight is positive and orange where it is negative, and the
+    wider the larger; a node's colour is its bias. Of more than `EDGES` edges only the
+    strongest of each layer are drawn, and the picture says so.
+
+    Args:
+        layout: the tensors' names and shapes (`history.layout`).
+        weights: named arrays (`history.weights()`).
+        inputs, outputs: what the first and the last units are called.
+
+    Raises:
+        ValueError: the matrices do not form a chain.
+    """
+    plan = _plan(layout)
+    values = np.concatenate([np.ravel(weights[name]) for name in plan.weights])
+    total = len(values)
+    with np.errstate(invalid="ignore"):
+        size = np.where(np.isfinite(values), np.abs(values), 0.0)
+    chosen = _strongest(size, plan) if total > EDGES else np.arange(total)
+    values, size = values[chosen], size[chosen]
+    largest = bound(size)
+    data = _edges(values, size / largest, plan.ends[chosen])
+    data += [_hover(values, plan, chosen), _nodes(weights, plan)]
+    figure_layout = theme.layout("Network diagram")
+    high = len(plan.sizes) - 1
+    side = 0.09 * high
+    few = f"the {len(chosen):,} strongest of {total:,} edges; " if len(chosen) < total else ""
+    words = f"{few}widest line: |weight| ≥ {WIDTHS[-1][0] * largest:.4g}"
+    figure_layout["xaxis"] = _blank([-side, high + side], words)
+    figure_layout["yaxis"] = _blank([-1.28, 1.1])
+    figure_layout["margin"] = {"l": 48, "r": 64, "t": 36, "b": 32}
+    figure_layout["annotations"] = _labels(plan, inputs, outputs)
+    return {"data": data, "layout": figure_layout}
+
+
+def _strongest(size: np.ndarray, plan: _Plan) -> np.ndarray:
+    """Indices of each layer's strongest edges: every layer has the same share of `EDGES`."""
+    share = EDGES // len(plan.weights)
+    parts = []
+    for low, high in pairwise(plan.first):
+        count = min(share, high - low)
+        parts.append(low + np.argpartition(size[low:high], high - low - count)[-count:])
+    return np.concatenate(parts)
+
+
+def _edges(values: np.ndarray, share: np.ndarray, ends: np.ndarray) -> list[dict[str, Any]]:
+    """One trace for each sign and width, thin ones first: always `2 * len(WIDTHS)`."""
+    bucket = np.searchsorted([low for low, _, _ in WIDTHS[1:]], share, side="right")
+    finite = np.isfinite(values)
+    above, below = finite & (values > 0), finite & (values < 0)  # zero is no edge
+    data = []
+    for number, (_, width, alpha) in enumerate(WIDTHS):
+        for sign, color, mask in (
+            ("positive", theme.POSITIVE, above),
+            ("negative", theme.NEGATIVE, below),
+        ):
+            part = ends[mask & (bucket == number)]
+            path = np.full((max(1, len(part)), 3, 2), np.nan)
+            path[: len(part), 0], path[: len(part), 1] = part[:, :2], part[:, 2:]
+            data.append(
+                {
+                    "type": "scatter",
+                    "mode": "lines",
+                    "name": f"{sign} weight",
+                    "legendgroup": sign,
+                    "showlegend": number == 2,
+                    "x": path[:, :, 0].ravel(),
+                    "y": path[:, :, 1].ravel(),
+                    "line": {"color": theme.rgba(color, alpha), "width": width},
+                    "hoverinfo": "skip",
+                }
+            )
+    return data
+
+
+def _hover(values: np.ndarray, plan: _Plan, chosen: np.ndarray) -> dict[str, Any]:
+    """An unseen point on each edge that says its weight; edges that cross have theirs apart."""
+    ends, facts = plan.ends[chosen], plan.facts[chosen]
+    width = np.array(plan.sizes[1:])[facts[:, 0].astype(int) - 1]
+    at = 0.3 + 0.4 * (facts[:, 2] + 0.5) / width
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": "weights",
+        "showlegend": False,
+        "x": ends[:, 0] + at * (ends[:, 2] - ends[:, 0]),
+        "y": ends[:, 1] + at * (ends[:, 3] - ends[:, 1]),
+        "customdata": np.column_stack([facts, values]),
+        "marker": {"size": 6, "opacity": 0, "color": theme.INK},
+        "hovertemplate": "layer %{customdata[0]}: from %{customdata[1]} to %{customdata[2]}<br>"
+        "weight %{customdata[3]:.6g}<extra></extra>",
+    }
+
+
+def _nodes(weights: Mapping[str, np.ndarray], plan: _Plan) -> dict[str, Any]:
+    parts = [np.zeros(plan.sizes[0])]
+    for name, size in zip(plan.biases, plan.sizes[1:], strict=True):
+        parts.append(np.zeros(size) if name is None else np.asarray(weights[name], np.float64))
+    biases = np.nan_to_num(np.concatenate(parts), nan=0.0, posinf=0.0, neginf=0.0)
+    largest = bound(biases)
+    units = np.concatenate([np.arange(size) for size in plan.sizes])
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": "units",
+        "showlegend": False,
+        "x": plan.node_x,
+        "y": plan.node_y,
+        "customdata": np.column_stack([units, biases]),
+        "marker": {
+            "opacity": 1,
+            "size": np.repeat([_diameter(size) for size in plan.sizes], plan.sizes),
+            "color": biases,
+            "cmin": -largest,
+            "cmax": largest,
+            "colorscale": _SOLID,
+            "line": {"color": theme.INK, "width": 1},
+        },
+        "hovertemplate": "unit %{customdata[0]}: bias %{customdata[1]:.6g}<extra></extra>",
+    }
+
+
+# Nodes cover the edges' ends, so their colours are opaque.
+_SOLID = [[0.0, theme.NEGATIVE], [0.5, "#C8C8C8"], [1.0, theme.POSITIVE]]
+
+
+def _diameter(size: int) -> float:
+    return float(np.clip(240 / size, 4, 18))
+
+
+def _blank(span: list[float], title: str = "") -> dict[str, Any]:
+    return axis(title, span, showgrid=False, showticklabels=False, ticks="", fixedrange=True)
+
+
+def _labels(plan: _Plan, inputs: Sequence[str], outputs: Sequence[str]) -> list[dict[str, Any]]:
+    notes = []
+    last = len(plan.sizes) - 1
+    ends = ((0, inputs, "right", -14), (last, outputs, "left", 14))
+    for column, words, anchor, shift in ends:
+        if words and len(words) == plan.sizes[column] <= 12:
+            heights = _spread(plan.sizes[column])
+            notes += [
+                _note(column, float(height), word, xanchor=anchor, xshift=shift)
+                for word, height in zip(words, heights, strict=True)
+            ]
+    for column, size in enumerate(plan.sizes):
+        layer = plan.weights[column - 1].removesuffix(".weight") if column else "input"
+        notes.append(_note(column, -1.2, f"{layer} ({size})"))
+    return notes
+
+
+def _note(x: float, y: float, text: str, **more: Any) -> dict[str, Any]:
+    note = {"x": x, "y": y, "text": text, "showarrow": False, "font": {"size": 12}}
+    return note | {"xanchor": "center", "yanchor": "middle"} | more

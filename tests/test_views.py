@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+
+from labkit import figures, views
+from labkit.errors import RecipeError
+from labkit.panels.live_figure import pack
+from labkit.recipe import Recipe
+from labkit.tasks import TASKS
+from labkit.train import fit
+from labkit.views import VIEWS, draw, views_for
+
+RECIPES = {
+    name: Recipe(task=name, samples=80, steps=6, hidden=(6, 5), batch_size=16) for name in TASKS
+}
+RECIPES["cnn"] = Recipe(task="digits", samples=80, network="cnn", hidden=(3, 4), steps=4)
+
+
+@pytest.fixture(scope="module")
+def run():
+    histories = {}
+
+    def get(name):
+        if name not in histories:
+            histories[name] = fit(RECIPES[name])
+        return histories[name], RECIPES[name]
+
+    return get
+
+
+@pytest.mark.parametrize("task", RECIPES)
+@pytest.mark.parametrize("name", VIEWS)
+def test_every_view_draws_what_it_fits_and_refuses_the_rest(name, task, run):
+    history, recipe = run(task)
+    if name not in views_for(recipe):
+        with pytest.raises(RecipeError, match="Choose from"):
+            draw(name, history, recipe)
+        return
+    tensors = history.layout.names if VIEWS[name].traits["per_tensor"] else [None]
+    for tensor in tensors:
+        spec = draw(name, history, recipe, tensor)
+        assert set(spec) == {"data", "layout"}
+        pack(spec)
+        shown = views.figure(name, history, recipe, tensor)
+        assert isinstance(shown, go.Figure)
+        assert shown.layout.title.text == VIEWS[name].traits["title"]
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_every_view_has_a_title_and_a_line_of_help(name):
+    assert VIEWS[name].traits["title"]
+    assert VIEWS[name].summary.endswith(".")
+
+
+@pytest.mark.parametrize("task", RECIPES)
+def test_every_task_begins_with_a_view_of_its_own(task):
+    expected = (
+        "fit" if task == "regression" else "digits" if task in ("digits", "cnn") else "boundary"
+    )
+    names = views_for(RECIPES[task])
+    assert names[0] == expected
+    assert len({"fit", "digits", "boundary"} & set(names)) == 1
+    assert ("network" in names) == (task != "cnn")
+
+
+def test_the_first_tensor_is_shown_unless_another_is_asked_for(run):
+    history, recipe = run("moons")
+    weights = history.weights()
+    first = draw("heatmap", history, recipe)["data"][0]["z"]
+    np.testing.assert_array_equal(first, weights["layer1.weight"])
+    other = draw("heatmap", history, recipe, "output.weight")["data"][0]["z"]
+    np.testing.assert_array_equal(other, weights["output.weight"])
+
+
+def test_slips_are_answered_with_the_nearest_name(run):
+    history, recipe = run("moons")
+    with pytest.raises(RecipeError, match="'heatmap'"):
+        draw("heatmaps", history, recipe)
+    with pytest.raises(RecipeError, match=r"'layer1\.weight'"):
+        draw("heatmap", history, recipe, "layer1.weights")
+
+
+def test_a_view_is_one_entry(run):
+    history, recipe = run("moons")
+
+    @views.view("spread", title="Spread", fits=lambda recipe: recipe.task == "moons")
+    def spread(history, recipe, tensor):
+        """How wide the weights lie."""
+        return figures.weight_lines.spec(history, tensor)
+
+    try:
+        assert "spread" in views_for(recipe)
+        assert "spread" not in views_for(RECIPES["digits"])
+        assert draw("spread", history, recipe)["data"]
+    finally:
+        VIEWS.unregister("spread")
+    assert "spread" not in VIEWS
+
+
+def test_step_axes_follow_the_recipe_in_force(run):
+    history, recipe = run("moons")
+    longer = recipe.replace(steps=50)
+    for name in ("loss", "weights", "histogram", "gradients", "updates"):
+        assert draw(name, history, longer)["layout"]["xaxis"]["range"] == [0, 50], name
