@@ -1,0 +1,245 @@
+"""Controls for every field of a recipe, made from the fields themselves."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Callable
+from typing import Any, get_origin
+
+import ipywidgets as widgets
+
+from labkit.errors import LabError
+from labkit.parameters import Parameter, parameters, parse, spell
+from labkit.recipe import WITH_ARGUMENTS, Recipe
+
+# Groups that stay in sight, and those that fold away, in order, with their headings.
+FIRST = ("task", "init", "optimizer", "lr")
+FOLDED = {
+    "arguments": "Init and optimizer details",
+    "network": "Network",
+    "training": "Training",
+    "schedule": "Learning-rate schedule",
+    "data": "Data",
+}
+LABELS = {"lr": "learning rate", "data_seed": "data seed"}
+ROUND = (1, 1.25, 1.6, 2, 2.5, 3.2, 4, 5, 6.3, 8)  # Renard's R10: even on a log scale
+WIDTH = "300px"
+_STYLE = {"description_width": "104px"}
+
+
+def control(parameter: Parameter, value: Any) -> widgets.Widget:
+    """The widget for one parameter, with its label, limits, step and help."""
+    common: dict[str, Any] = {
+        "description": LABELS.get(parameter.name, parameter.name.replace("_", " ")),
+        "tooltip": parameter.help,
+        "style": _STYLE,
+        "layout": widgets.Layout(width=WIDTH),
+    }
+    low, high, step = parameter.low, parameter.high, parameter.step
+    if parameter.choices:
+        return widgets.Dropdown(options=parameter.choices, value=value, **common)
+    if parameter.type is bool:
+        return widgets.Checkbox(value=value, **common)
+    if get_origin(parameter.type) is tuple:
+        return widgets.Text(value=_widths(value), continuous_update=False, **common)
+    if parameter.type is int:
+        if parameter.scale == "linear":
+            return widgets.IntSlider(
+                value, low, high, step or 1, continuous_update=False, **common
+            )
+        return widgets.BoundedIntText(value, min=low, max=high, **common)
+    if parameter.scale == "log" and low:
+        return LogSlider(low, high or 1.0, value, continuous_update=parameter.live, **common)
+    if parameter.scale == "linear" and high is not None:
+        return widgets.FloatSlider(
+            value,
+            min=low,
+            max=high,
+            step=step or 0.01,
+            readout_format=".3g",
+            continuous_update=parameter.live,
+            **common,
+        )
+    return widgets.BoundedFloatText(value, min=low, max=high, step=step, **common)
+
+
+class LogSlider(widgets.SelectionSlider):
+    """A log slider over round numbers, ten a decade (one a decade over a wide range).
+
+    `FloatLogSlider` moves in equal steps of the exponent: it cannot show 0.02, and would
+    change it to 0.01995 as soon as it is displayed. A value in between gets a place here.
+    """
+
+    def __init__(self, low: float, high: float, value: float, **more: Any) -> None:
+        decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        digits = ROUND if len(decades) <= 9 else (1,)
+        places = (float(f"{digit}e{decade}") for decade in decades for digit in digits)
+        self._round = [place for place in places if low <= place <= high]
+        super().__init__(options=self._with(value), value=value, **more)
+
+    def _with(self, value: float) -> list[tuple[str, float]]:
+        return [(f"{place:g}", place) for place in sorted({*self._round, value})]
+
+    def show(self, value: float) -> None:
+        """Move to `value`, making a place for it if there is none."""
+        if value != self.value:
+            with self.hold_sync():
+                self.options = self._with(value)
+                self.value = value
+
+
+class RecipeControls:
+    """Widgets that edit a recipe.
+
+    Args:
+        recipe: what they start from.
+        on_change: called with the new recipe after every valid change. A `LabError` from
+            it counts as a refusal: the message is shown and the old recipe stays.
+
+    Attributes:
+        widget: the box to display.
+        recipe: the recipe in force.
+        fields: the widget of each field, by name (arguments as `init_args.mode`).
+    """
+
+    def __init__(self, recipe: Recipe, on_change: Callable[[Recipe], None]) -> None:
+        self.recipe = recipe
+        self._on_change = on_change
+        self._filling = False
+        self.fields: dict[str, Any] = {}
+        self._arguments = {name: widgets.VBox() for name in WITH_ARGUMENTS}
+        self.message = widgets.HTML()
+        self.text = widgets.Text(
+            description="share",
+            tooltip="this recipe as text: copy it, or paste another one",
+            continuous_update=False,
+            style=_STYLE,
+            layout=widgets.Layout(width=WIDTH),
+        )
+        self.text.observe(self._read_text, "value")
+        self.widget = self._build()
+        self._fill()
+
+    def _build(self) -> widgets.VBox:
+        groups: dict[str, list[widgets.Widget]] = {}
+        for name, parameter in parameters(Recipe).items():
+            owner = name.removesuffix("_args")
+            if name != owner:
+                group = parameter.group if parameter.group in FOLDED else "arguments"
+                groups.setdefault(group, []).append(self._arguments[owner])
+                continue
+            widget = control(parameter, getattr(self.recipe, name))
+            widget.observe(self._edit(name), "value")
+            self.fields[name] = widget
+            groups.setdefault(parameter.group, []).append(widget)
+        folded = widgets.Accordion(
+            [widgets.VBox(groups[group]) for group in FOLDED],
+            titles=tuple(FOLDED.values()),
+            layout=widgets.Layout(width="auto"),
+        )
+        first = [widget for group in FIRST for widget in groups[group]]
+        rest = [w for group in groups if group not in (*FIRST, *FOLDED) for w in groups[group]]
+        box = widgets.VBox([*first, self.message, folded, *rest, self.text])
+        box.layout.width = "336px"
+        box.layout.flex = "0 0 auto"
+        return box
+
+    def _edit(self, name: str) -> Callable[[dict[str, Any]], None]:
+        """What happens when the widget of field `name` changes."""
+
+        def edited(change: dict[str, Any]) -> None:
+            if self._filling:
+                return
+            value = change["new"]
+            if isinstance(value, str):
+                value = parse(parameters(Recipe)[name], value)
+            self._take(lambda: self.recipe.replace(**{name: value}))
+
+        return edited
+
+    def _edit_argument(self, field: str, name: str) -> Callable[[dict[str, Any]], None]:
+        def edited(change: dict[str, Any]) -> None:
+            if self._filling:
+                return
+            key = f"{field}_args"
+            value = {**getattr(self.recipe, key), name: change["new"]}
+            self._take(lambda: self.recipe.replace(**{key: value}))
+
+        return edited
+
+    def _read_text(self, change: dict[str, Any]) -> None:
+        if not self._filling:
+            self._take(lambda: Recipe.from_text(change["new"]))
+
+    def _take(self, make: Callable[[], Recipe]) -> None:
+        """Adopt a changed recipe, or show why not and put the controls back."""
+        try:
+            recipe = make()
+            self._on_change(recipe)
+        except LabError as error:
+            self.say(str(error))
+        else:
+            self.recipe = recipe
+            self.say("")
+        self._fill()
+
+    def set(self, recipe: Recipe) -> None:
+        """Show another recipe without calling `on_change`."""
+        self.recipe = recipe
+        self._fill()
+
+    def say(self, message: str) -> None:
+        """Show a problem under the controls; an empty one clears it."""
+        self.message.value = (
+            f"<div role='alert' style='color:var(--jp-error-color1,#b00);line-height:1.3'>"
+            f"{html.escape(message)}</div>"
+            if message
+            else ""
+        )
+
+    def _fill(self) -> None:
+        """Make every control show the recipe in force."""
+        self._filling = True
+        try:
+            for name, widget in self.fields.items():
+                value = getattr(self.recipe, name, None)
+                if name in parameters(Recipe):
+                    _show(widget, _widths(value) if isinstance(value, tuple) else value)
+            largest = self.recipe.entry("task").traits["largest"]
+            self.fields["samples"].max = largest
+            for field, box in self._arguments.items():
+                self._fill_arguments(field, box)
+            self.text.value = self.recipe.to_text()
+        finally:
+            self._filling = False
+
+    def _fill_arguments(self, field: str, box: widgets.VBox) -> None:
+        given = getattr(self.recipe, f"{field}_args")
+        own = self.recipe.entry(field).parameters()
+        if getattr(box, "shows", None) != (field, getattr(self.recipe, field)):
+            made = {}
+            for name, parameter in own.items():
+                made[name] = control(parameter, given.get(name, parameter.default))
+                made[name].observe(self._edit_argument(field, name), "value")
+            self.fields = {
+                key: widget
+                for key, widget in self.fields.items()
+                if not key.startswith(f"{field}_args.")
+            }
+            self.fields |= {f"{field}_args.{name}": widget for name, widget in made.items()}
+            box.children = tuple(made.values())
+            box.shows = (field, getattr(self.recipe, field))
+        for name, parameter in own.items():
+            _show(self.fields[f"{field}_args.{name}"], given.get(name, parameter.default))
+
+
+def _show(widget: Any, value: Any) -> None:
+    if isinstance(widget, LogSlider):
+        widget.show(value)
+    else:
+        widget.value = value
+
+
+def _widths(value: tuple[int, ...]) -> str:
+    return spell(value).replace("-", ", ")

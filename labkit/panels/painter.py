@@ -1,0 +1,70 @@
+"""One painter repaints a panel's figures at a fixed rate while something runs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from labkit.panels.live_figure import LiveFigure, show_together
+
+RATE = 30.0  # frames per second at the most
+STATUS_EVERY = 0.25  # seconds between updates of the words
+
+Draw = Callable[[], Mapping[LiveFigure, Any]]
+
+
+class Painter:
+    """Takes what is there and paints it; training never waits for it.
+
+    Frames may be dropped: the painter waits until the page has room for another, and
+    always paints once more when the run is over.
+
+    Args:
+        draw: gives the newest spec of each figure.
+        tell: updates the words of the panel (a few times a second).
+        running: whether there is more to come.
+    """
+
+    def __init__(
+        self, draw: Draw, tell: Callable[[], None], running: Callable[[], bool]
+    ) -> None:
+        self._draw = draw
+        self._tell = tell
+        self._running = running
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def paint(self) -> None:
+        """Paint once, now."""
+        show_together(self._draw())
+        self._tell()
+
+    def start(self) -> None:
+        """Paint until nothing runs any more, on a thread of its own."""
+        with self._lock:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(
+                    target=self._loop, name="labkit-paint", daemon=True
+                )
+                self._thread.start()
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for the last frame."""
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout)
+
+    def _loop(self) -> None:
+        told = 0.0
+        while self._running():
+            began = time.perf_counter()
+            specs = self._draw()
+            show_together(specs)
+            if began - told > STATUS_EVERY:
+                self._tell()
+                told = began
+            next(iter(specs)).wait(0.5)  # they travel together: one answers for all
+            time.sleep(max(0.0, 1 / RATE - (time.perf_counter() - began)))
+        self.paint()

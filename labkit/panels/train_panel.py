@@ -1,0 +1,236 @@
+"""The panel: controls, buttons, and the weights converging."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from typing import TYPE_CHECKING, Any
+
+from labkit import views
+from labkit.executors import SynchronousExecutor
+from labkit.figures import loss_curves
+from labkit.history import History
+from labkit.recipe import Recipe
+from labkit.session import Player, Session
+
+if TYPE_CHECKING:
+    import ipywidgets
+    import plotly.graph_objects as go
+
+
+def status(player: Player, history: History, total: int) -> str:
+    """The status line: state, step, loss, accuracy, steps per second."""
+    parts = [f"<b>{player.state}</b>", f"step {player.steps_done:,} of {total:,}"]
+    for name, label in (("val_loss", "validation loss"), ("val_accuracy", "accuracy")):
+        _, values = history.curve(name)
+        if len(values) and values[-1] == values[-1]:
+            shown = f"{values[-1]:.1%}" if "accuracy" in name else f"{values[-1]:.4g}"
+            parts.append(f"{label} {shown}")
+    if player.speed:
+        parts.append(f"{player.speed:,.0f} steps/s")
+    return " · ".join(parts)
+
+
+class TrainPanel:
+    """A recipe under the reader's hand: edit, train, pause, step, rewind, look.
+
+    Displayed in a notebook it is a widget; with `interactive=False` it trains to the end
+    and shows plain figures, and no widget is made.
+
+    Args:
+        recipe: what it starts from; the defaults if none.
+        interactive: whether somebody is there to use it.
+        view: the name of the first view (see `labkit.views`); the task's own by default.
+        executor: where training runs, for tests.
+
+    Attributes:
+        session: the run; `session.history` is what it recorded.
+
+    Raises:
+        RecipeError: an unknown view.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe | None = None,
+        *,
+        interactive: bool = True,
+        view: str | None = None,
+        executor: Executor | None = None,
+    ) -> None:
+        recipe = recipe or Recipe()
+        self.interactive = interactive
+        if not interactive:
+            executor = SynchronousExecutor()
+        self.session = Session(recipe, executor=executor)
+        self.view = views.VIEWS[view].name if view else views.views_for(recipe)[0]
+        self.tensor = self.history.layout.names[0]
+        if interactive:
+            self._build()
+        else:
+            self.session.run()
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe in force."""
+        return self.session.recipe
+
+    @property
+    def history(self) -> History:
+        """What has been recorded since the beginning."""
+        return self.session.history
+
+    # --- figures -----------------------------------------------------------------------
+
+    def figure(self, view: str | None = None, tensor: str | None = None) -> go.Figure:
+        """A static figure of the run as it is: the view that the panel shows, or another."""
+        name = view or self.view
+        return views.figure(name, self.history, self.recipe, tensor or self.tensor)
+
+    def _specs(self) -> Mapping[Any, Any]:
+        history, recipe = self.history, self.recipe
+        loss = loss_curves.spec(history, steps=recipe.steps)
+        return {
+            self._loss: loss,
+            self._picture: views.draw(self.view, history, recipe, self.tensor),
+        }
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        if self.interactive:
+            display(self.widget)
+        else:
+            display(self.figure("loss"), self.figure())
+
+    # --- widgets -----------------------------------------------------------------------
+
+    def _build(self) -> None:
+        import ipywidgets as widgets
+
+        from labkit.panels.controls import RecipeControls
+        from labkit.panels.live_figure import LiveFigure
+        from labkit.panels.painter import Painter
+
+        self.controls = RecipeControls(self.recipe, self._change)
+        self._loss = LiveFigure(height=250)
+        self._picture = LiveFigure(height=330)
+        self.buttons = {
+            name: widgets.Button(
+                description=name, icon=icon, tooltip=tip, layout=widgets.Layout(width="auto")
+            )
+            for name, icon, tip in (
+                ("Train", "play", "train to the end of the recipe's steps"),
+                ("Pause", "pause", "stop after this step"),
+                ("Step", "step-forward", "make one single step"),
+                ("Rewind", "fast-backward", "back to the same initial weights"),
+                ("New weights", "random", "draw other initial weights (the next seed)"),
+            )
+        }
+        self.buttons["Train"].button_style = "primary"
+        actions = (self._train, self._pause, self._step, self._rewind, self._new_weights)
+        for button, action in zip(self.buttons.values(), actions, strict=True):
+            button.on_click(action)
+        self.view_selector = widgets.Dropdown(description="view", style={"description_width": "auto"})
+        self.tensor_selector = widgets.Dropdown(
+            description="tensor", style={"description_width": "auto"}
+        )
+        self._offer_views()
+        self.view_selector.observe(self._look, "value")
+        self.tensor_selector.observe(self._look, "value")
+        self.status = widgets.HTML()
+        self._painter = Painter(self._specs, self._tell, lambda: self.session.running)
+        right = widgets.VBox(
+            [
+                widgets.HBox(list(self.buttons.values()), layout=widgets.Layout(flex_flow="wrap")),
+                self.status,
+                self._loss,
+                widgets.HBox([self.view_selector, self.tensor_selector]),
+                self._picture,
+            ],
+            layout=widgets.Layout(flex="1 1 420px", min_width="360px"),
+        )
+        self.widget: ipywidgets.Widget = widgets.HBox(
+            [self.controls.widget, right], layout=widgets.Layout(flex_flow="row wrap")
+        )
+        self._painter.paint()
+
+    def _offer_views(self) -> None:
+        """Fill the selectors with what fits the recipe, keeping the choice if it does."""
+        fitting = [name for name in views.views_for(self.recipe) if name != "loss"]
+        if self.view not in fitting:
+            self.view = fitting[0]
+        names = self.history.layout.names
+        if self.tensor not in names:
+            self.tensor = names[0]
+        titles = [(views.VIEWS[name].traits["title"], name) for name in fitting]
+        self._offering = True  # new options select their first for a moment
+        self.view_selector.options, self.view_selector.value = titles, self.view
+        self.tensor_selector.options, self.tensor_selector.value = names, self.tensor
+        self._offering = False
+        self._show_tensor_selector()
+
+    def _show_tensor_selector(self) -> None:
+        per_tensor = views.VIEWS[self.view].traits["per_tensor"]
+        self.tensor_selector.layout.display = "" if per_tensor else "none"
+
+    def _look(self, _change: Any) -> None:
+        if self._offering:
+            return
+        self.view, self.tensor = self.view_selector.value, self.tensor_selector.value
+        self._show_tensor_selector()
+        self._paint()
+
+    def _change(self, recipe: Recipe) -> None:
+        """The controls gave another recipe."""
+        if self.session.update(recipe):
+            self._offer_views()
+        self._paint()
+
+    def _paint(self) -> None:
+        """Paint now, or leave it to the painter that is at work."""
+        if self.session.running:
+            self._painter.start()
+        else:
+            self._painter.paint()
+
+    def _tell(self) -> None:
+        line = status(self.session, self.history, self.recipe.steps)
+        if self.session.finding is not None:
+            line += (
+                "<div role='alert' style='color:var(--jp-error-color1,#b00);line-height:1.3'>"
+                f"{html.escape(str(self.session.finding))}</div>"
+            )
+        if self.status.value != line:
+            self.status.value = line
+        running = self.session.running
+        over = self.session.over
+        for name, disabled in (
+            ("Train", running or over),
+            ("Pause", not running),
+            ("Step", running or over),
+        ):
+            self.buttons[name].disabled = disabled
+
+    def _train(self, _button: Any) -> None:
+        self.session.play()
+        self._paint()
+
+    def _pause(self, _button: Any) -> None:
+        self.session.pause()
+        self._painter.join(2.0)
+
+    def _step(self, _button: Any) -> None:
+        self.session.step()
+        self._painter.paint()
+
+    def _rewind(self, _button: Any) -> None:
+        self.session.rewind()
+        self._painter.join(2.0)
+        self._painter.paint()
+
+    def _new_weights(self, _button: Any) -> None:
+        recipe = self.recipe.replace(seed=self.recipe.seed + 1)
+        self.controls.set(recipe)
+        self._change(recipe)

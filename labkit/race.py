@@ -1,0 +1,135 @@
+"""Several recipes side by side, from identical initial weights where that is possible."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+
+import numpy as np
+
+from labkit.errors import RecipeError
+from labkit.history import History
+from labkit.recipe import Recipe
+from labkit.session import Player
+from labkit.train import Trainer, new_history
+
+
+class Race(Player):
+    """Recipes trained in turn, one step each, so that all are always equally far.
+
+    A contender with the first one's init and the same weight shapes starts from the
+    first one's very weights, whatever its seed; one with another init or network starts
+    from its own (`shares_start` says which).
+
+    Args:
+        recipes: at least one; equal ones are refused.
+        executor: see `Player`.
+
+    Raises:
+        RecipeError: no recipe, or the same twice.
+    """
+
+    def __init__(self, recipes: Sequence[Recipe], *, executor: Executor | None = None) -> None:
+        super().__init__(executor)
+        if not recipes:
+            raise RecipeError("a race needs at least one recipe")
+        if len(set(recipes)) < len(recipes):
+            raise RecipeError("a race needs different recipes: two of these are the same")
+        self.recipes = list(recipes)
+        self._begin()
+
+    def _begin(self) -> None:
+        first = self.recipes[0]
+        leader = Trainer(first, new_history(first))
+        self.trainers = [leader]
+        for recipe in self.recipes[1:]:
+            history = new_history(recipe)
+            same_init = (recipe.init, recipe.init_args) == (first.init, first.init_args)
+            shared = same_init and history.layout == leader.layout
+            initial = leader.initial if shared else None
+            self.trainers.append(Trainer(recipe, history, initial=initial))
+        self.shares_start = [np.array_equal(t.initial, leader.initial) for t in self.trainers]
+
+    def _advance(self) -> None:
+        for trainer in self.trainers:
+            if not trainer.finished:
+                trainer.advance()
+
+    @property
+    def steps_done(self) -> int:
+        """How many steps the furthest contender has made."""
+        return max(trainer.step for trainer in self.trainers)
+
+    @property
+    def over(self) -> bool:
+        """Whether every contender has finished or diverged."""
+        return all(trainer.finished for trainer in self.trainers)
+
+    @property
+    def histories(self) -> dict[str, History]:
+        """Each contender's history, by its label."""
+        return dict(zip(self.labels, (t.history for t in self.trainers), strict=True))  # type: ignore[arg-type]
+
+    @property
+    def labels(self) -> list[str]:
+        """What is particular to each recipe: `adam`, `sgd lr=0.1`."""
+        texts = [dict(_fields(recipe)) for recipe in self.recipes]
+        differing = [
+            name
+            for name in texts[0]
+            if any(text[name] != texts[0][name] for text in texts[1:])
+        ] or ["optimizer"]
+        return [" ".join(_label(name, text[name]) for name in differing) for text in texts]
+
+    def add(self, recipe: Recipe) -> None:
+        """Another contender; all start anew.
+
+        Raises:
+            RecipeError: it is there already.
+        """
+        if recipe in self.recipes:
+            raise RecipeError(f"this contender is there already: {recipe.to_text()}")
+        self._replace([*self.recipes, recipe])
+
+    def remove(self, index: int) -> None:
+        """Take a contender out; the others start anew.
+
+        Raises:
+            RecipeError: it is the last one.
+        """
+        if len(self.recipes) == 1:
+            raise RecipeError("a race needs at least one recipe")
+        self._replace([r for i, r in enumerate(self.recipes) if i != index])
+
+    def _replace(self, recipes: list[Recipe]) -> None:
+        with self._lock:
+            self.pause()
+            old, self.recipes = self.recipes, recipes
+            try:
+                self.rewind()
+            except BaseException:
+                self.recipes = old
+                raise
+
+    def table(self) -> list[dict[str, object]]:
+        """One row a contender: its label, whether it shares the start, its last values."""
+        return [
+            {"contender": label, "same start": shared, **trainer.history.summary()}  # type: ignore[union-attr]
+            for label, shared, trainer in zip(
+                self.labels, self.shares_start, self.trainers, strict=True
+            )
+        ]
+
+
+def _fields(recipe: Recipe) -> list[tuple[str, object]]:
+    return [(name, getattr(recipe, name)) for name in type(recipe).model_fields]
+
+
+def _label(name: str, value: object) -> str:
+    from labkit.parameters import spell
+
+    if name in ("optimizer", "init", "task", "schedule", "activation", "network"):
+        return str(value)
+    if isinstance(value, dict):
+        return " ".join(f"{key}={spell(item)}" for key, item in value.items())
+    return f"{name}={spell(value)}"

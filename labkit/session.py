@@ -1,0 +1,251 @@
+"""A training run under somebody's hand: play, pause, step, stop, rewind."""
+
+from __future__ import annotations
+
+import threading
+import time
+from abc import ABC, abstractmethod
+from concurrent.futures import Executor, Future
+from typing import Literal
+
+import numpy as np
+
+from labkit.diagnose import Finding
+from labkit.executors import ThreadExecutor
+from labkit.history import History
+from labkit.parameters import parameters
+from labkit.recipe import Recipe
+from labkit.threads import one_thread
+from labkit.train import Trainer, new_history
+
+State = Literal["ready", "running", "paused", "stopped", "finished", "diverged"]
+
+LIVE_FIELDS = frozenset(name for name, p in parameters(Recipe).items() if p.live)
+
+
+class Player(ABC):
+    """Something that advances step by step, on another thread, until it is told to halt.
+
+    It halts between two steps, so weights are never caught half-updated. All methods may
+    be called from any thread.
+
+    Args:
+        executor: where it runs; a thread of its own by default. A synchronous one makes
+            `play` return when the run is over.
+    """
+
+    def __init__(self, executor: Executor | None = None) -> None:
+        self._executor = executor or ThreadExecutor("labkit-train")
+        self._lock = threading.RLock()
+        self._halt = threading.Event()
+        self._work: Future[None] | None = None
+        self._stopped = False
+        self._speed = 0.0
+
+    @property
+    @abstractmethod
+    def steps_done(self) -> int:
+        """How many steps have been made."""
+
+    @property
+    @abstractmethod
+    def over(self) -> bool:
+        """Whether there is nothing left to do."""
+
+    @abstractmethod
+    def _advance(self) -> None:
+        """Make one step."""
+
+    @abstractmethod
+    def _begin(self) -> None:
+        """Make everything as it is before the first step."""
+
+    @property
+    def running(self) -> bool:
+        """Whether it is making steps now."""
+        return self._work is not None and not self._work.done()
+
+    @property
+    def state(self) -> State:
+        """What it is doing."""
+        if self.running:
+            return "running"
+        if self.over:
+            return "finished"
+        if self._stopped:
+            return "stopped"
+        return "paused" if self.steps_done else "ready"
+
+    @property
+    def speed(self) -> float:
+        """Steps per second, lately."""
+        return self._speed
+
+    def play(self) -> None:
+        """Go on to the end. After `stop` it starts from the beginning."""
+        with self._lock:
+            if self.running or self.over:
+                return
+            if self._stopped:
+                self.rewind()
+            self._halt.clear()
+            self._work = self._executor.submit(self._loop)
+
+    def _loop(self) -> None:
+        done, since = self.steps_done, time.perf_counter()
+        with one_thread():
+            while not self.over and not self._halt.is_set():
+                self._advance()
+                elapsed = time.perf_counter() - since
+                if elapsed > 0.25:
+                    self._speed = (self.steps_done - done) / elapsed
+                    done, since = self.steps_done, time.perf_counter()
+        if not self._speed:
+            self._speed = (self.steps_done - done) / max(time.perf_counter() - since, 1e-9)
+
+    def pause(self) -> None:
+        """Stop between two steps; `play` goes on from there."""
+        self._halt.set()
+        self.wait()
+
+    def stop(self) -> None:
+        """End the run where it is; what it recorded stays."""
+        self.pause()
+        self._stopped = True
+
+    def step(self, count: int = 1) -> None:
+        """Make single steps, on the caller's thread."""
+        with self._lock:
+            self.pause()
+            for _ in range(count):
+                if self.over:
+                    return
+                self._advance()
+
+    def rewind(self) -> None:
+        """Back to the very same initial weights, with an empty history."""
+        with self._lock:
+            self.pause()
+            self._stopped = False
+            self._speed = 0.0
+            self._begin()
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Until it is over or paused. Raises what training raised."""
+        if self._work is not None:
+            self._work.result(timeout)
+
+    def run(self) -> None:
+        """Play to the end.
+
+        An interrupt (Ctrl-C, or Jupyter's stop button) pauses between two steps and is
+        raised again; `play` resumes, `rewind` starts over.
+        """
+        self.play()
+        try:
+            self.wait()
+        except KeyboardInterrupt:
+            self.pause()
+            raise
+
+
+class Session(Player):
+    """One recipe in training.
+
+    Args:
+        recipe: what to train.
+        executor: see `Player`.
+        initial: flat weights to start from instead of the recipe's init.
+
+    Attributes:
+        trainer: the network and its optimizer.
+        history: what was recorded since the beginning.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        *,
+        executor: Executor | None = None,
+        initial: np.ndarray | None = None,
+    ) -> None:
+        super().__init__(executor)
+        self._recipe = recipe
+        self._given = initial
+        self._begin()
+
+    def _begin(self) -> None:
+        history = new_history(self._recipe)
+        # Both or neither: a recipe that cannot start leaves the old run in place.
+        trainer = Trainer(self._recipe, history, initial=self._given)
+        self.trainer, self.history = trainer, history
+
+    def _advance(self) -> None:
+        self.trainer.advance()
+
+    @property
+    def steps_done(self) -> int:
+        """How many updates have been made."""
+        return self.trainer.step
+
+    @property
+    def over(self) -> bool:
+        """Whether the recipe's steps are done, or the loss is no longer finite."""
+        return self.trainer.finished
+
+    @property
+    def state(self) -> State:
+        """What it is doing; `diverged` where the loss is no longer finite."""
+        return "diverged" if self.finding is not None else super().state
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe in force, live changes included."""
+        return self._recipe
+
+    @property
+    def finding(self) -> Finding | None:
+        """Why the run ended early, if it did."""
+        return self.trainer.finding
+
+    @property
+    def initial(self) -> np.ndarray:
+        """The weights that rewind returns to, as one flat vector."""
+        return self.trainer.initial
+
+    def update(self, recipe: Recipe) -> bool:
+        """Take over another recipe.
+
+        Live fields (lr, steps) act on the run in progress, which goes on, and leave a
+        mark in its history; any other change starts anew, paused.
+
+        Returns:
+            Whether it started anew.
+
+        Raises:
+            RecipeError: it cannot start (no such device); the old run stays.
+        """
+        with self._lock:
+            old = self._recipe
+            changed = {
+                name for name in type(recipe).model_fields if getattr(old, name) != getattr(recipe, name)
+            }
+            live = changed <= LIVE_FIELDS
+            running = self.running
+            self.pause()
+            self._recipe = recipe
+            if not live:
+                try:
+                    self.rewind()
+                except BaseException:
+                    self._recipe = old
+                    raise
+                return True
+            self.trainer.adjust(recipe)
+            if self.trainer.step:
+                for name in sorted(changed):
+                    before, after = getattr(old, name), getattr(recipe, name)
+                    self.history.mark(f"{name} {before:.3g} → {after:.3g}")
+            if running:
+                self.play()
+            return False
