@@ -262,10 +262,10 @@ class History:
             self._initial = self._previous = weights[0].copy()
         before = self._previous
         assert before is not None
-        updates = np.diff(weights, axis=0, prepend=before[None])
         self._previous = weights[-1].copy()
         table = np.empty((len(weights), len(self.layout.names), len(STATISTICS)), np.float32)
         with np.errstate(all="ignore"):  # a diverging run overflows; its numbers say so
+            updates = np.diff(weights, axis=0, prepend=before[None])
             for i, name in enumerate(self.layout.names):
                 span = self.layout.span(name)
                 table[:, i] = _describe(
@@ -531,9 +531,9 @@ def _quantiles(rows: np.ndarray) -> np.ndarray:
     places = np.array(QUANTILES) * last
     below = places.astype(int)
     share = (places - below).astype(np.float32)
-    above = np.minimum(below + 1, last)
-    with np.errstate(invalid="ignore"):  # an infinity times a share of zero
-        return ordered[:, below] * (1 - share) + ordered[:, above] * share
+    lower, upper = ordered[:, below], ordered[:, np.minimum(below + 1, last)]
+    with np.errstate(all="ignore"):  # infinities and huge numbers of a diverging run
+        return lower + (upper - lower) * share
 
 
 def _norm(rows: np.ndarray) -> np.ndarray:

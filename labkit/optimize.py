@@ -203,7 +203,7 @@ def adafactor(
     lr: float,
     weight_decay: float,
     *,
-    clip: Annotated[float, knob(0.1, 10.0, step=0.1, help="largest update, as an RMS")] = 1.0,
+    clip: Annotated[float, knob(1.0, 10.0, step=0.1, help="largest update, as an RMS")] = 1.0,
 ) -> optim.Optimizer:
     """Adam's step sizes in a fraction of its memory."""
     return optim.Adafactor(params, lr, weight_decay=weight_decay, d=clip)

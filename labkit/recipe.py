@@ -226,26 +226,39 @@ class Recipe(Strict):
         Raises:
             RecipeError: what `Recipe` raises, or a part that is not `name=value`.
         """
-        fields = parameters(cls)
-        values: dict[str, Any] = {}
-        for part in text.split():
-            found = re.fullmatch(r"(\w+)=([^()]*)(?:\(([^()]*)\))?", part)
-            if not found:
-                raise RecipeError(f"{part!r} is not understood: write name=value, as in lr=0.01")
-            name, value, inner = found.groups()
-            if name not in fields:
-                guess = nearest(name, fields)
-                hint = f" did you mean {guess!r}?" if guess else ""
-                raise RecipeError(f"{name} is not a field:{hint} Known: {', '.join(fields)}.")
-            if name in values:
-                raise RecipeError(f"{name} is given twice: {text}")
-            values[name] = parse(fields[name], value)
-            if inner:
-                values[f"{name}_args"] = _read_arguments(name, value, inner)
-        return cls(**values)
+        return cls(**_read(text))
+
+    def replace_text(self, text: str) -> Recipe:
+        """`replace`, with the changes written as in `to_text`: `optimizer=sgd lr=0.1`.
+
+        Raises:
+            RecipeError: as `from_text`.
+        """
+        return self.replace(**_read(text))
 
     def __hash__(self) -> int:
         return hash(self.to_text())
+
+
+def _read(text: str) -> dict[str, Any]:
+    """`name=value name=value(argument=value,…)` as keyword arguments of `Recipe`."""
+    fields = parameters(Recipe)
+    values: dict[str, Any] = {}
+    for part in text.split():
+        found = re.fullmatch(r"(\w+)=([^()]*)(?:\(([^()]*)\))?", part)
+        if not found:
+            raise RecipeError(f"{part!r} is not understood: write name=value, as in lr=0.01")
+        name, value, inner = found.groups()
+        if name not in fields:
+            guess = nearest(name, fields)
+            hint = f" did you mean {guess!r}?" if guess else ""
+            raise RecipeError(f"{name} is not a field:{hint} Known: {', '.join(fields)}.")
+        if name in values:
+            raise RecipeError(f"{name} is given twice: {text}")
+        values[name] = parse(fields[name], value)
+        if inner:
+            values[f"{name}_args"] = _read_arguments(name, value, inner)
+    return values
 
 
 def _read_arguments(field: str, name: str, inner: str) -> dict[str, Any]:

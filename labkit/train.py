@@ -23,6 +23,7 @@ from labkit.initialize import initialize
 from labkit.networks import ACTIVATIONS
 from labkit.parameters import parameters
 from labkit.recipe import Recipe
+from labkit.threads import one_thread
 
 State = Literal["ready", "running", "paused", "stopped", "finished", "diverged"]
 
@@ -250,11 +251,12 @@ def train(recipe: Recipe, history: History | None = None) -> Iterator[Step]:
     Yields:
         A `Step` after each update; ends early where the loss is no longer finite.
     """
-    trainer = Trainer(recipe, history)
-    while not trainer.finished:
-        step = trainer.advance()
-        if step is not None:
-            yield step
+    with one_thread():
+        trainer = Trainer(recipe, history)
+        while not trainer.finished:
+            step = trainer.advance()
+            if step is not None:
+                yield step
 
 
 def fit(recipe: Recipe) -> History:
