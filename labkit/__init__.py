@@ -11,11 +11,11 @@ from labkit._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from labkit.diagnose import Finding as Finding
-    from labkit.machine import doctor as doctor
     from labkit.errors import LabError as LabError
     from labkit.errors import RecipeError as RecipeError
     from labkit.history import History as History
     from labkit.initialize import INITS as INITS
+    from labkit.machine import doctor as doctor
     from labkit.networks import ACTIVATIONS as ACTIVATIONS
     from labkit.networks import NETWORKS as NETWORKS
     from labkit.neuron import Neuron as Neuron
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from labkit.results import report as report
     from labkit.session import Session as Session
     from labkit.tasks import TASKS as TASKS
-    from labkit.train import fit as fit
-    from labkit.train import train as train
+    from labkit.training import fit as fit
+    from labkit.training import train as train
     from labkit.views import VIEWS as VIEWS
     from labkit.weights import anatomy as anatomy
 
@@ -45,8 +45,8 @@ _HOME = {
     "OPTIMIZERS": "optimize",
     "SCHEDULES": "optimize",
     # run it
-    "train": "train",
-    "fit": "train",
+    "train": "training",
+    "fit": "training",
     "Session": "session",
     "Race": "race",
     # what was recorded, and what it says

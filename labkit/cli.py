@@ -96,7 +96,8 @@ def _recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 class _RecipeCommand(click.Command):
     """A command whose options are the Recipe's fields, made when they are needed: the
-    other commands then start without importing torch."""
+    other commands then start without importing torch.
+    """
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         if not any(parameter.name == "lr" for parameter in self.params):
@@ -116,7 +117,7 @@ def train(changes: tuple[str, ...], save: Path | None, **fields: str | None) -> 
     """
     from labkit.recipe import Recipe
     from labkit.results import Table
-    from labkit.train import fit
+    from labkit.training import fit
 
     options = " ".join(f"{name}={value}" for name, value in fields.items() if value is not None)
     recipe = Recipe.from_text(" ".join([*changes, options]))

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from labkit.errors import FileError
+from labkit.errors import FileError, unknown
 from labkit.files import write_atomically
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -311,6 +311,8 @@ class History:
                 `train_loss`, `train_accuracy`, `val_loss` or `val_accuracy`, of whole
                 splits, now and then.
         """
+        if name not in _SCALARS[1:] + _EVALUATIONS[1:]:
+            raise KeyError(unknown("curve", name, _SCALARS[1:] + _EVALUATIONS[1:]))
         if name in _SCALARS:
             rows, column = self._scalars.rows[1:], _SCALARS.index(name)
         else:
@@ -325,6 +327,8 @@ class History:
         initial weights. At step 0, before any gradient, `gradient_norm` is 0.
         """
         self.layout.span(tensor)
+        if name not in STATISTICS:
+            raise KeyError(unknown("statistic", name, STATISTICS))
         with self._digesting:
             self._digest()
             index = self.layout.names.index(tensor)

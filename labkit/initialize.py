@@ -155,7 +155,7 @@ def trunc_normal(weight: Tensor, gain: float, generator: Generator, *, std: Std 
     init.trunc_normal_(weight, 0.0, std or 1e-12, -2 * std, 2 * std, generator=generator)
 
 
-@INITS.register("xavier_uniform", formula="U(±gain·√(6/(fan_in + fan_out)))", source=GLOROT)
+@INITS.register("xavier_uniform", formula="U(±factor·√(6/(fan_in + fan_out)))", source=GLOROT)
 def xavier_uniform(
     weight: Tensor, gain: float, generator: Generator, *, factor: Gain = 1.0
 ) -> None:
@@ -163,7 +163,7 @@ def xavier_uniform(
     init.xavier_uniform_(weight, gain=factor, generator=generator)
 
 
-@INITS.register("xavier_normal", formula="N(0, gain²·2/(fan_in + fan_out))", source=GLOROT)
+@INITS.register("xavier_normal", formula="N(0, factor²·2/(fan_in + fan_out))", source=GLOROT)
 def xavier_normal(weight: Tensor, gain: float, generator: Generator, *, factor: Gain = 1.0) -> None:
     """Xavier's scale, bell-shaped."""
     init.xavier_normal_(weight, gain=factor, generator=generator)
@@ -222,7 +222,7 @@ def sparse(
         column[torch.randperm(len(column), generator=generator)[:zeros]] = 0
 
 
-@INITS.register("identity", formula="w = gain·I", source="torch.nn.init.eye_ and dirac_")
+@INITS.register("identity", formula="w = factor·I", source="torch.nn.init.eye_ and dirac_")
 def identity(weight: Tensor, gain: float, generator: Generator, *, factor: Gain = 1.0) -> None:
     """Each unit copies one input (`eye_`; `dirac_` in a convolution)."""
     (init.eye_ if weight.ndim == 2 else init.dirac_)(weight)

@@ -132,9 +132,7 @@ def adamax(
 
 
 @OPTIMIZERS.register("adagrad", formula="w ← w - lr·g/√Σg²", source="Duchi et al. 2011")
-def adagrad(
-    params: Params, lr: float, weight_decay: float, *, eps: Eps = 1e-10
-) -> optim.Optimizer:
+def adagrad(params: Params, lr: float, weight_decay: float, *, eps: Eps = 1e-10) -> optim.Optimizer:
     """Steps shrink with all gradients ever seen."""
     return optim.Adagrad(params, lr, weight_decay=weight_decay, eps=eps)
 
@@ -166,7 +164,9 @@ def rmsprop(
     return optim.RMSprop(params, lr, alpha, eps, weight_decay, momentum)
 
 
-@OPTIMIZERS.register("asgd", formula="SGD, and the mean of its path", source="Polyak & Juditsky 1992")
+@OPTIMIZERS.register(
+    "asgd", formula="SGD and the mean of its path", source="Polyak & Juditsky 1992"
+)
 def asgd(
     params: Params,
     lr: float,
@@ -227,9 +227,7 @@ def lbfgs(
 ) -> optim.Optimizer:
     """Curvature from the last few gradients: big, well-aimed steps."""
     # The line search keeps a bad curvature estimate from throwing the weights away.
-    return optim.LBFGS(
-        params, lr, iterations, history_size=history, line_search_fn="strong_wolfe"
-    )
+    return optim.LBFGS(params, lr, iterations, history_size=history, line_search_fn="strong_wolfe")
 
 
 @OPTIMIZERS.register(
@@ -314,9 +312,7 @@ def exponential(
 
 
 @SCHEDULES.register("cosine", formula="(1 + cos πt/T)/2", source="Loshchilov & Hutter 2017")
-def cosine(
-    optimizer: optim.Optimizer, steps: int, *, final: Low = 0.0
-) -> lr_scheduler.LRScheduler:
+def cosine(optimizer: optim.Optimizer, steps: int, *, final: Low = 0.0) -> lr_scheduler.LRScheduler:
     """Half a cosine wave, from full size to the end."""
     return lr_scheduler.CosineAnnealingLR(optimizer, max(1, steps), final)
 
@@ -416,9 +412,7 @@ class Schedule:
             self._scheduler.step()
 
 
-def factors(
-    name: str, steps: int, arguments: Mapping[str, Any] | None = None
-) -> Iterator[float]:
+def factors(name: str, steps: int, arguments: Mapping[str, Any] | None = None) -> Iterator[float]:
     """The factors of a whole run, for plotting a schedule without training anything."""
     schedule = Schedule(name, steps, arguments)
     for _ in range(steps):

@@ -11,7 +11,7 @@ from labkit.errors import RecipeError
 from labkit.history import History
 from labkit.recipe import Recipe
 from labkit.session import Player
-from labkit.train import Trainer, new_history
+from labkit.training import Trainer, new_history
 
 
 class Race(Player):
@@ -40,10 +40,10 @@ class Race(Player):
 
     def _begin(self) -> None:
         first = self.recipes[0]
-        leader = Trainer(first, new_history(first))
+        self._histories = [new_history(recipe) for recipe in self.recipes]
+        leader = Trainer(first, self._histories[0])
         self.trainers = [leader]
-        for recipe in self.recipes[1:]:
-            history = new_history(recipe)
+        for recipe, history in zip(self.recipes[1:], self._histories[1:], strict=True):
             same_init = (recipe.init, recipe.init_args) == (first.init, first.init_args)
             shared = same_init and history.layout == leader.layout
             initial = leader.initial if shared else None
@@ -68,16 +68,14 @@ class Race(Player):
     @property
     def histories(self) -> dict[str, History]:
         """Each contender's history, by its label."""
-        return dict(zip(self.labels, (t.history for t in self.trainers), strict=True))  # type: ignore[arg-type]
+        return dict(zip(self.labels, self._histories, strict=True))
 
     @property
     def labels(self) -> list[str]:
         """What is particular to each recipe: `adam`, `sgd lr=0.1`."""
         texts = [dict(_fields(recipe)) for recipe in self.recipes]
         differing = [
-            name
-            for name in texts[0]
-            if any(text[name] != texts[0][name] for text in texts[1:])
+            name for name in texts[0] if any(text[name] != texts[0][name] for text in texts[1:])
         ] or ["optimizer"]
         return [" ".join(_label(name, text[name]) for name in differing) for text in texts]
 
@@ -114,9 +112,9 @@ class Race(Player):
     def table(self) -> list[dict[str, object]]:
         """One row a contender: its label, whether it shares the start, its last values."""
         return [
-            {"contender": label, "same start": shared, **trainer.history.summary()}  # type: ignore[union-attr]
-            for label, shared, trainer in zip(
-                self.labels, self.shares_start, self.trainers, strict=True
+            {"contender": label, "same start": shared, **history.summary()}
+            for label, shared, history in zip(
+                self.labels, self.shares_start, self._histories, strict=True
             )
         ]
 

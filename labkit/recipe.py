@@ -72,12 +72,10 @@ class Recipe(Strict):
     schedule: Annotated[
         str, knob(choices=SCHEDULES, group="schedule", help="how the learning rate moves")
     ] = "constant"
-    schedule_args: Annotated[
-        dict[str, Any], knob(group="schedule", help="the schedule's own")
-    ] = {}
-    network: Annotated[
-        str, knob(choices=NETWORKS, group="network", help="the kind of network")
-    ] = "mlp"
+    schedule_args: Annotated[dict[str, Any], knob(group="schedule", help="the schedule's own")] = {}
+    network: Annotated[str, knob(choices=NETWORKS, group="network", help="the kind of network")] = (
+        "mlp"
+    )
     hidden: Annotated[
         tuple[int, ...],
         knob(group="network", help="width of each hidden layer (channels in a cnn)"),

@@ -16,7 +16,7 @@ from labkit.history import History
 from labkit.parameters import parameters
 from labkit.recipe import Recipe
 from labkit.threads import one_thread
-from labkit.train import Trainer, new_history
+from labkit.training import Trainer, new_history
 
 State = Literal["ready", "running", "paused", "stopped", "finished", "diverged"]
 
@@ -105,17 +105,20 @@ class Player(ABC):
 
     def pause(self) -> None:
         """Stop between two steps; `play` goes on from there."""
-        self._halt.set()
-        self.wait()
+        self._halt.set()  # before the lock too: a synchronous `play` holds it
+        with self._lock:
+            self._halt.set()
+            self.wait()
 
     def stop(self) -> None:
         """End the run where it is; what it recorded stays."""
-        self.pause()
-        self._stopped = True
+        with self._lock:
+            self.pause()
+            self._stopped = True
 
     def step(self, count: int = 1) -> None:
         """Make single steps, on the caller's thread."""
-        with self._lock:
+        with self._lock, one_thread():
             self.pause()
             for _ in range(count):
                 if self.over:
@@ -131,9 +134,15 @@ class Player(ABC):
             self._begin()
 
     def wait(self, timeout: float | None = None) -> None:
-        """Until it is over or paused. Raises what training raised."""
-        if self._work is not None:
-            self._work.result(timeout)
+        """Until it is over or paused. Raises what training raised, once."""
+        work = self._work
+        if work is None:
+            return
+        try:
+            work.result(timeout)
+        finally:
+            if work.done() and self._work is work:
+                self._work = None
 
     def run(self) -> None:
         """Play to the end.
@@ -213,6 +222,11 @@ class Session(Player):
         """The weights that rewind returns to, as one flat vector."""
         return self.trainer.initial
 
+    def run(self) -> History:  # type: ignore[override]
+        """Play to the end and give what was recorded; interrupts pause, as in `Player`."""
+        super().run()
+        return self.history
+
     def update(self, recipe: Recipe) -> bool:
         """Take over another recipe.
 
@@ -228,17 +242,19 @@ class Session(Player):
         with self._lock:
             old = self._recipe
             changed = {
-                name for name in type(recipe).model_fields if getattr(old, name) != getattr(recipe, name)
+                name
+                for name in type(recipe).model_fields
+                if getattr(old, name) != getattr(recipe, name)
             }
-            live = changed <= LIVE_FIELDS
             running = self.running
             self.pause()
             self._recipe = recipe
-            if not live:
+            if not changed <= LIVE_FIELDS:
+                given, self._given = self._given, None
                 try:
                     self.rewind()
                 except BaseException:
-                    self._recipe = old
+                    self._recipe, self._given = old, given
                     raise
                 return True
             self.trainer.adjust(recipe)

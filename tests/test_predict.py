@@ -8,7 +8,7 @@ import torch
 
 from labkit import predict
 from labkit.recipe import Recipe
-from labkit.train import initial_network
+from labkit.training import initial_network
 
 PLANE = Recipe(task="blobs", samples=60, hidden=(5, 4))
 CURVE = Recipe(task="regression", samples=60, hidden=(6,))

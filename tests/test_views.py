@@ -9,7 +9,7 @@ from labkit.errors import RecipeError
 from labkit.panels.live_figure import pack
 from labkit.recipe import Recipe
 from labkit.tasks import TASKS
-from labkit.train import fit
+from labkit.training import fit
 from labkit.views import VIEWS, draw, views_for
 
 RECIPES = {

@@ -38,7 +38,9 @@ def read_notebook(path: Path) -> nbformat.NotebookNode:
     try:
         notebook = nbformat.read(path, as_version=4)
         nbformat.validate(notebook)
-    except (OSError, ValueError, AttributeError, KeyError, nbformat.ValidationError) as error:
+    except (AttributeError, KeyError, TypeError, RecursionError):
+        raise FileError(f"{path} is not a notebook: it is JSON of another shape") from None
+    except (OSError, ValueError, nbformat.ValidationError) as error:
         reason = str(error).partition("\n")[0]
         raise FileError(f"{path} is not a notebook: {reason}") from None
     return notebook

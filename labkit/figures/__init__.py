@@ -9,8 +9,8 @@ from labkit.figures.compare import comparison, schedule_curve
 from labkit.figures.heatmap import tensor_heatmap, weight_heatmap
 from labkit.figures.layers import gradient_flow, update_ratio
 from labkit.figures.loss import loss_curves
-from labkit.figures.neuron import neuron_line, neuron_surface
 from labkit.figures.network import network_diagram
+from labkit.figures.neuron import neuron_line, neuron_surface
 from labkit.figures.predictions import decision_boundary, digit_predictions, regression_fit
 from labkit.figures.weights import (
     tensor_distribution,

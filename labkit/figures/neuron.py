@@ -10,9 +10,7 @@ from labkit.figures.base import Spec, figure
 
 
 @figure
-def neuron_line(
-    x: np.ndarray, y: np.ndarray, weight: float, bias: float, loss: float
-) -> Spec:
+def neuron_line(x: np.ndarray, y: np.ndarray, weight: float, bias: float, loss: float) -> Spec:
     """The points, the neuron's line, and each point's error as a thin stroke.
 
     Args:

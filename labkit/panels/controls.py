@@ -45,9 +45,7 @@ def control(parameter: Parameter, value: Any) -> widgets.Widget:
         return widgets.Text(value=_widths(value), continuous_update=False, **common)
     if parameter.type is int:
         if parameter.scale == "linear":
-            return widgets.IntSlider(
-                value, low, high, step or 1, continuous_update=False, **common
-            )
+            return widgets.IntSlider(value, low, high, step or 1, continuous_update=False, **common)
         return widgets.BoundedIntText(value, min=low, max=high, **common)
     if parameter.scale == "log" and low:
         return LogSlider(low, high or 1.0, value, continuous_update=parameter.live, **common)
@@ -83,7 +81,7 @@ class LogSlider(widgets.SelectionSlider):
 
     def show(self, value: float) -> None:
         """Move to `value`, making a place for it if there is none."""
-        if value != self.value:
+        if value != self.get_interact_value():
             with self.hold_sync():
                 self.options = self._with(value)
                 self.value = value

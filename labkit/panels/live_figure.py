@@ -164,7 +164,8 @@ def _send(figures: Iterable[LiveFigure]) -> None:
     taken = [(figure, *frame) for figure in figures if (frame := figure._take())]
     if not taken:
         return
-    frames, buffers = [], []
+    frames: list[dict[str, Any]] = []
+    buffers: list[bytes] = []
     for figure, n, (spec, own) in taken:
         frames.append({"id": figure._id, "n": n, "spec": spec, "first": len(buffers)})
         buffers += own

@@ -27,9 +27,7 @@ class Painter:
         running: whether there is more to come.
     """
 
-    def __init__(
-        self, draw: Draw, tell: Callable[[], None], running: Callable[[], bool]
-    ) -> None:
+    def __init__(self, draw: Draw, tell: Callable[[], None], running: Callable[[], bool]) -> None:
         self._draw = draw
         self._tell = tell
         self._running = running
@@ -45,9 +43,7 @@ class Painter:
         """Paint until nothing runs any more, on a thread of its own."""
         with self._lock:
             if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(
-                    target=self._loop, name="labkit-paint", daemon=True
-                )
+                self._thread = threading.Thread(target=self._loop, name="labkit-paint", daemon=True)
                 self._thread.start()
 
     def join(self, timeout: float | None = None) -> None:

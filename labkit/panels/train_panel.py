@@ -132,7 +132,9 @@ class TrainPanel:
         actions = (self._train, self._pause, self._step, self._rewind, self._new_weights)
         for button, action in zip(self.buttons.values(), actions, strict=True):
             button.on_click(action)
-        self.view_selector = widgets.Dropdown(description="view", style={"description_width": "auto"})
+        self.view_selector = widgets.Dropdown(
+            description="view", style={"description_width": "auto"}
+        )
         self.tensor_selector = widgets.Dropdown(
             description="tensor", style={"description_width": "auto"}
         )

@@ -49,9 +49,7 @@ class TensorInfo:
         }
 
 
-def anatomy(
-    network: nn.Module, optimizer: torch.optim.Optimizer | None = None
-) -> list[TensorInfo]:
+def anatomy(network: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> list[TensorInfo]:
     """All parameters, then all buffers, then the optimizer's state, of any `nn.Module`.
 
     A parameter is a weight when it multiplies inputs (two dimensions or more), a scale
@@ -73,10 +71,10 @@ def anatomy(
         owner = type(owners[name.rpartition(".")[0]]).__name__
         found.append(_describe(name, "buffer", owner, buffer, False))
     if optimizer is not None:
-        for parameter, state in optimizer.state.items():
+        for owned, state in optimizer.state.items():
             for key, value in state.items():
                 if isinstance(value, Tensor):
-                    name = f"{key} of {names.get(id(parameter), 'another tensor')}"
+                    name = f"{key} of {names.get(id(owned), 'another tensor')}"
                     owner = type(optimizer).__name__
                     found.append(_describe(name, "optimizer state", owner, value, False))
     return found

@@ -1,13 +1,9 @@
-"""Training: a generator of steps, and a session that plays, pauses and rewinds it."""
+"""Training: one step at a time, as a generator of plain records."""
 
 from __future__ import annotations
 
 import math
-import threading
-import time
 from collections.abc import Iterator
-from concurrent.futures import Executor, Future
-from typing import Literal
 
 import numpy as np
 import torch
@@ -17,19 +13,14 @@ from torch.nn import functional
 from labkit import networks, optimize
 from labkit.diagnose import Finding, diverged
 from labkit.errors import RecipeError
-from labkit.executors import ThreadExecutor
 from labkit.history import SNAPSHOT_BYTES, History, Layout, Step
 from labkit.initialize import initialize
 from labkit.networks import ACTIVATIONS
-from labkit.parameters import parameters
 from labkit.recipe import Recipe
 from labkit.threads import one_thread
 
-State = Literal["ready", "running", "paused", "stopped", "finished", "diverged"]
-
 EVALUATIONS = 50  # how often in a run whole splits are evaluated
 EVALUATION_SAMPLES = 1000  # at most so many of each split
-LIVE_FIELDS = frozenset(name for name, p in parameters(Recipe).items() if p.live)
 
 
 def pick_device(wanted: str) -> torch.device:
@@ -117,9 +108,7 @@ class Trainer:
                 group["lr"] = lr
         loss = self._update(inputs, targets)
         if not math.isfinite(loss):
-            self.finding = diverged(self.step + 1, loss, self.network, inputs, self.history)
-            if self.history is not None:
-                self.history.finding = self.finding.as_dict()
+            self._diverge(self.step + 1, loss, inputs)
             return None
         self.step += 1
         if not self._constant:
@@ -128,7 +117,15 @@ class Trainer:
         due = self.step % every == 0 or self.step == self.recipe.steps
         record = Step(self.step, loss, lr, *(self.evaluate() if due else ()))
         self._record(record)
+        if record.train_loss is not None and not math.isfinite(record.train_loss):
+            # The update itself broke the weights: the next batch would only confirm it.
+            self._diverge(self.step, record.train_loss, self.data.train_inputs)
         return record
+
+    def _diverge(self, step: int, loss: float, inputs: Tensor) -> None:
+        self.finding = diverged(step, loss, self.network, inputs, self.history)
+        if self.history is not None:
+            self.history.finding = self.finding.as_dict()
 
     def _update(self, inputs: Tensor, targets: Tensor) -> float:
         if self._closure:
@@ -203,7 +200,8 @@ class Trainer:
 
 def initial_network(recipe: Recipe) -> nn.Sequential:
     """The recipe's network with its initial weights, on the CPU: they depend on nothing
-    but the recipe's network, init and seed (and, for LSUV, its data)."""
+    but the recipe's network, init and seed (and, for LSUV, its data).
+    """
     network = networks.build(recipe)
     initialize(
         network,
@@ -265,177 +263,3 @@ def fit(recipe: Recipe) -> History:
     for _ in train(recipe, history):
         pass
     return history
-
-
-class Session:
-    """A training run under somebody's hand: play, pause, step, stop, rewind.
-
-    All methods may be called from any thread. Training runs on the executor's thread
-    and stops between two steps, so weights are never caught half-updated.
-
-    Args:
-        recipe: what to train.
-        executor: where training runs; its own thread by default. A synchronous one
-            makes `play` return when the run is over.
-        initial: flat weights to start from instead of the recipe's init.
-    """
-
-    def __init__(
-        self,
-        recipe: Recipe,
-        *,
-        executor: Executor | None = None,
-        initial: np.ndarray | None = None,
-    ) -> None:
-        self._executor = executor or ThreadExecutor("labkit-train")
-        self._lock = threading.RLock()
-        self._halt = threading.Event()
-        self._work: Future[None] | None = None
-        self._initial = initial
-        self._stopped = False
-        self._speed = 0.0
-        self._begin(recipe)
-
-    def _begin(self, recipe: Recipe) -> None:
-        history = new_history(recipe)
-        self.trainer = Trainer(recipe, history, initial=self._initial)
-        self.history = history
-        self._stopped = False
-        self._speed = 0.0
-
-    @property
-    def recipe(self) -> Recipe:
-        """The recipe in force, live changes included."""
-        return self.trainer.recipe
-
-    @property
-    def finding(self) -> Finding | None:
-        """Why the run ended early, if it did."""
-        return self.trainer.finding
-
-    @property
-    def initial(self) -> np.ndarray:
-        """The weights that rewind returns to, as one flat vector."""
-        return self.trainer.initial
-
-    @property
-    def state(self) -> State:
-        """What the session is doing."""
-        if self.trainer.finding is not None:
-            return "diverged"
-        if self._work is not None and not self._work.done():
-            return "running"
-        if self.trainer.finished:
-            return "finished"
-        if self._stopped:
-            return "stopped"
-        return "paused" if self.trainer.step else "ready"
-
-    @property
-    def speed(self) -> float:
-        """Steps per second, lately."""
-        return self._speed
-
-    def play(self) -> None:
-        """Train on, to the end of the recipe. After `stop` it starts from the beginning."""
-        with self._lock:
-            if self.state in ("running", "diverged", "finished"):
-                return
-            if self._stopped:
-                self.rewind()
-            self._halt.clear()
-            self._work = self._executor.submit(self._loop)
-
-    def _loop(self) -> None:
-        mark, since = self.trainer.step, time.perf_counter()
-        while not self.trainer.finished and not self._halt.is_set():
-            self.trainer.advance()
-            elapsed = time.perf_counter() - since
-            if elapsed > 0.25:
-                self._speed = (self.trainer.step - mark) / elapsed
-                mark, since = self.trainer.step, time.perf_counter()
-        if self._speed == 0.0:
-            elapsed = time.perf_counter() - since
-            self._speed = (self.trainer.step - mark) / max(elapsed, 1e-9)
-
-    def pause(self) -> None:
-        """Stop between two steps; `play` goes on from there."""
-        self._halt.set()  # before the lock too: a synchronous `play` holds it
-        with self._lock:
-            self._halt.set()
-            self.wait()
-
-    def stop(self) -> None:
-        """End the run where it is; what it recorded stays."""
-        with self._lock:
-            self.pause()
-            self._stopped = True
-
-    def step(self, count: int = 1) -> None:
-        """Make single steps, on the caller's thread."""
-        with self._lock:
-            self.pause()
-            for _ in range(count):
-                if self.trainer.finished:
-                    return
-                self.trainer.advance()
-
-    def rewind(self) -> None:
-        """Back to the very same initial weights, with an empty history."""
-        with self._lock:
-            self.pause()
-            self._begin(self.recipe)
-
-    def wait(self, timeout: float | None = None) -> None:
-        """Until the run is over or paused. Raises what training raised, once."""
-        work = self._work
-        if work is None:
-            return
-        try:
-            work.result(timeout)
-        finally:
-            if work.done() and self._work is work:
-                self._work = None
-
-    def run(self) -> History:
-        """Play to the end.
-
-        An interrupt (Ctrl-C, or Jupyter's stop button) pauses between two steps and is
-        raised again; `play` resumes, `rewind` starts over.
-        """
-        self.play()
-        try:
-            self.wait()
-        except KeyboardInterrupt:
-            self.pause()
-            raise
-        return self.history
-
-    def update(self, recipe: Recipe) -> bool:
-        """Take over another recipe.
-
-        Live fields (lr, steps) act on the run in progress, which goes on, and leave a
-        mark in its history; any other change starts anew, paused.
-
-        Returns:
-            Whether it started anew.
-        """
-        with self._lock:
-            old = self.recipe
-            changed = {n for n in type(recipe).model_fields if getattr(old, n) != getattr(recipe, n)}
-            if not changed:
-                return False
-            if changed <= LIVE_FIELDS:
-                running = self.state == "running"
-                self.pause()
-                self.trainer.adjust(recipe)
-                if self.trainer.step:
-                    for name in sorted(changed):
-                        before, after = getattr(old, name), getattr(recipe, name)
-                        self.history.mark(f"{name} {before:g} → {after:g}")
-                if running:
-                    self.play()
-                return False
-            self.pause()
-            self._begin(recipe)
-            return True

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from labkit.diagnose import Finding, diverged, first_non_finite_layer
+from labkit.history import History, Layout, Step
+
+INPUTS = torch.ones(4, 3)
+
+
+def network(poisoned: int | None = None, value: float = math.nan) -> nn.Sequential:
+    """Three layers in two levels, one of them with a bad weight."""
+    made = nn.Sequential()
+    made.add_module("layer1", nn.Linear(3, 3))
+    made.add_module("block", nn.Sequential(nn.Tanh(), nn.Linear(3, 3)))
+    made.add_module("output", nn.Linear(3, 2))
+    if poisoned is not None:
+        layers = [made.layer1, made.block[1], made.output]
+        with torch.no_grad():
+            layers[poisoned].weight[0, 0] = value
+    return made
+
+
+def history(*losses: float) -> History:
+    made = History(Layout(("w",), ((1,),)), digest_apart=False)
+    for number, loss in enumerate([math.nan, *losses]):
+        weights, gradients = made.next_rows()
+        weights[:], gradients[:] = 0.0, 0.0
+        made.record(Step(number, loss, 0.1))
+    return made
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize(("poisoned", "name"), [(0, "layer1"), (1, "block.1"), (2, "output")])
+def test_the_first_layer_that_is_not_finite(poisoned, name, value):
+    assert first_non_finite_layer(network(poisoned, value), INPUTS) == name
+
+
+def test_an_activation_can_be_the_first():
+    class Log(nn.Module):
+        def forward(self, x):
+            return torch.log(x)
+
+    made = nn.Sequential(nn.Linear(3, 3, bias=False), Log(), nn.Linear(3, 1))
+    nn.init.zeros_(made[0].weight)
+    assert first_non_finite_layer(made, INPUTS) == "1"
+
+
+def test_a_healthy_network_has_none():
+    assert first_non_finite_layer(network(), INPUTS) is None
+
+
+@pytest.mark.parametrize("poisoned", [None, 1])
+def test_looking_leaves_no_hooks_and_no_gradients(poisoned):
+    made = network(poisoned)
+    first_non_finite_layer(made, INPUTS)
+    assert not any(module._forward_hooks for module in made.modules())
+    assert all(parameter.grad is None for parameter in made.parameters())
+
+
+def test_hooks_go_even_when_the_network_fails():
+    made = network()
+    with pytest.raises(RuntimeError):
+        first_non_finite_layer(made, torch.ones(4, 5))
+    assert not any(module._forward_hooks for module in made.modules())
+
+
+def test_the_finding_has_step_layer_and_last_good_loss():
+    finding = diverged(4, math.nan, network(1), INPUTS, history(0.9, 0.5, 0.25))
+    assert finding.kind == "diverged"
+    assert finding.evidence == {
+        "step": 4,
+        "loss": "nan",
+        "layer": "block.1",
+        "last_good_loss": 0.25,
+        "last_good_step": 3,
+    }
+    assert finding.message == (
+        "Training ended at step 4: the loss became NaN; it begins in block.1. "
+        "The last good loss was 0.25, at step 3."
+    )
+    assert "smaller" in finding.remedy
+    assert str(finding) == f"{finding.message} {finding.remedy}"
+
+
+def test_the_last_good_loss_is_not_a_bad_one():
+    finding = diverged(4, math.nan, network(), INPUTS, history(0.9, 0.5, math.inf))
+    assert (finding.evidence["last_good_loss"], finding.evidence["last_good_step"]) == (0.5, 2)
+
+
+@pytest.mark.parametrize("record", [None, history()], ids=["unrecorded", "first step"])
+def test_without_a_good_loss_it_names_none(record):
+    finding = diverged(1, math.inf, network(), INPUTS, record)
+    assert finding.evidence == {"step": 1, "loss": "inf", "layer": "the loss"}
+    assert finding.message == (
+        "Training ended at step 1: the loss became infinite; it begins in the loss."
+    )
+
+
+def test_a_finding_is_plain_data():
+    finding = Finding("kind", "message.", "remedy.", {"x": 1})
+    assert finding.as_dict() == {
+        "kind": "kind",
+        "message": "message.",
+        "remedy": "remedy.",
+        "evidence": {"x": 1},
+    }
