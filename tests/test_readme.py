@@ -1,0 +1,99 @@
+"""What README.md and CONTRIBUTING.md claim is true today."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+import torch
+
+import labkit
+from labkit.cli import main
+from labkit.initialize import INITS
+from labkit.training import initial_network
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+COMMANDS = [
+    line
+    for block in blocks(README, "")
+    for line in block.splitlines()
+    if line.startswith("labkit ")
+]
+
+
+def test_its_pictures_exist_and_are_small():
+    pictures = re.findall(r"!\[(.+?)\]\((.+?)\)", README)
+    assert len(pictures) == 4
+    for text, path in pictures:
+        assert len(text) > 20, f"{path} needs a description for those who cannot see it"
+        assert (ROOT / path).stat().st_size < 300 * 1024, path
+
+
+def test_links_lead_somewhere():
+    for text in (README, CONTRIBUTING):
+        for path in re.findall(r"\]\((?!http)([^)#]+)\)", text):
+            assert (ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_its_commands_exist(line):
+    name, *arguments = shlex.split(line.partition(" #")[0])[1:]
+    command = main.get_command(click.Context(main), name)
+    assert command is not None, name
+    command.make_context(name, arguments)  # raises where an option or argument is wrong
+
+
+def test_its_make_targets_exist():
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"make ([a-z]+)", README + CONTRIBUTING))
+    assert named <= targets
+
+
+def test_its_numbers_are_right():
+    counts = re.search(r"(\d+) initializations, (\d+) optimizers and (\d+) schedules", README)
+    assert counts is not None
+    registries = (labkit.INITS, labkit.OPTIMIZERS, labkit.SCHEDULES)
+    assert tuple(map(int, counts.groups())) == tuple(map(len, registries))
+    for task in ("spiral", "moons", "circles", "xor", "blobs", "regression", "digits"):
+        assert task in labkit.TASKS
+
+
+def test_its_notebooks_are_all_of_them():
+    named = set(re.findall(r"`(\d\d_\w+)`", README))
+    assert named == {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+
+
+def test_its_python_runs():
+    (code,) = blocks(README, "python")
+    exec(compile(code, "README.md", "exec"), {})
+
+
+def test_its_share_strings_are_understood():
+    for line in COMMANDS:
+        if "'" in line:
+            recipe = labkit.Recipe.from_text(shlex.split(line)[2])
+            assert labkit.Recipe.from_text(recipe.to_text()) == recipe
+
+
+def test_the_example_of_a_new_initializer_works():
+    (code,) = [block for block in blocks(CONTRIBUTING, "python") if "rademacher" in block]
+    assert len(code.strip().splitlines()) < 15
+    module = {**vars(__import__("labkit.initialize", fromlist=["INITS"]))}
+    try:
+        exec(compile(code, "CONTRIBUTING.md", "exec"), module)
+        network = initial_network(labkit.Recipe.from_text("init=rademacher(std=0.3) seed=0"))
+        sizes = network.get_submodule("layer1").weight.detach().abs()
+        assert torch.equal(sizes, torch.full_like(sizes, 0.3))
+    finally:
+        INITS.unregister("rademacher")
