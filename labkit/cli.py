@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,10 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except LabError as error:
+            raise click.ClickException(str(error)) from None
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # `labkit list | head`: click's own business
+                raise
             raise click.ClickException(str(error)) from None
 
 
@@ -80,18 +84,20 @@ def run(notebook: Path, parameters: tuple[str, ...], out: Path) -> None:
         raise click.ClickException(f"{notebook} failed in {done.error}")
 
 
-def _recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def _recipe_options() -> list[click.Parameter]:
     """One option for every field of a Recipe, from the fields themselves."""
     from labkit.parameters import parameters
     from labkit.recipe import Recipe
 
-    for parameter in reversed(parameters(Recipe).values()):
-        if parameter.name.endswith("_args"):
-            continue
-        option = f"--{parameter.name.replace('_', '-')}"
-        told = f"{parameter.help} ({parameter.allowed})" if parameter.allowed else parameter.help
-        command = click.option(option, parameter.name, metavar="VALUE", help=told)(command)
-    return command
+    return [
+        click.Option(
+            [f"--{parameter.name.replace('_', '-')}", parameter.name],
+            metavar="VALUE",
+            help=f"{parameter.help} ({parameter.allowed})",
+        )
+        for parameter in parameters(Recipe).values()
+        if not parameter.name.endswith("_args")
+    ]
 
 
 class _RecipeCommand(click.Command):
@@ -100,10 +106,9 @@ class _RecipeCommand(click.Command):
     """
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        if not any(parameter.name == "lr" for parameter in self.params):
-            holder = click.Command("fields", callback=lambda: None)
-            self.params += _recipe_options(holder).params  # type: ignore[attr-defined]
-        return super().get_params(ctx)
+        if "labkit.fields" not in ctx.meta:
+            ctx.meta["labkit.fields"] = _recipe_options()
+        return [*ctx.meta["labkit.fields"], *super().get_params(ctx)]
 
 
 @main.command(cls=_RecipeCommand)

@@ -1,9 +1,10 @@
 """History: what a training run left behind, as plain numbers.
 
-Recording is cheap because the training path only copies: one flat vector of weights and
-one of gradients a step. Statistics are computed for many steps at once, on another
-thread, when a block of copies is full or when somebody asks. Quantiles, which cost a
-sort, are computed from the kept weights for the steps that somebody looks at.
+Recording is cheap because a step only copies: one flat vector of weights and one of
+gradients, into a small ring. Statistics are computed for many steps at once, by whoever
+reads, or when the ring is full. (A thread of its own for them was slower: handing Python's
+lock to and fro cost more than the statistics.) Quantiles, which need a sort, are computed
+from the kept weights for the steps that somebody looks at.
 """
 
 from __future__ import annotations
@@ -13,10 +14,9 @@ import math
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -39,7 +39,7 @@ _EVALUATIONS = ("step", "train_loss", "train_accuracy", "val_loss", "val_accurac
 
 FORMAT = "labkit.history/1"
 SNAPSHOT_BYTES = 256 * 2**20
-_STAGE_BYTES = 4 * 2**20
+_STAGE_BYTES = 2**20
 _STAGE_STEPS = 1024
 _CHUNK_BYTES = 4 * 2**20
 
@@ -82,8 +82,7 @@ class Layout:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """What one training step reports. Step 0 is the network before training.
 
     Attributes:
@@ -183,7 +182,6 @@ class History:
         snapshot_bytes: the most memory that snapshots may take. When it is full, every
             second one is dropped and the distance between them doubles, so that they
             stay evenly spaced over the whole run.
-        digest_apart: compute statistics on a thread of its own.
     """
 
     def __init__(
@@ -192,7 +190,6 @@ class History:
         about: Mapping[str, Any] | None = None,
         *,
         snapshot_bytes: int = SNAPSHOT_BYTES,
-        digest_apart: bool = True,
     ) -> None:
         self.layout = layout
         self.about = dict(about or {})
@@ -215,31 +212,27 @@ class History:
         self._recorded = 0
         self._digested = 0
         self._digesting = threading.RLock()
-        self._digest_apart = digest_apart
-        self._pool: ThreadPoolExecutor | None = None
 
     # --- recording (one thread) --------------------------------------------------------
 
-    def next_rows(self) -> tuple[np.ndarray, np.ndarray]:
-        """Where to copy the next step's flat weights and gradients, before `record`."""
-        if self._recorded - self._digested >= self._stage_rows:
-            self._digest()  # the other thread is behind: wait rather than lose a row
-        weights, gradients = self._stage
-        place = self._recorded % self._stage_rows
-        return weights[place], gradients[place]
+    def record(self, step: Step, weights: np.ndarray, gradients: np.ndarray) -> None:
+        """Enter a step.
 
-    def record(self, step: Step) -> None:
-        """Enter a step whose weights and gradients lie in `next_rows()`."""
-        self._scalars.append((step.step, step.loss, step.lr))
+        Args:
+            step: its numbers.
+            weights: all of them as one flat vector, after the step's update.
+            gradients: likewise, before the update; zeros for step 0. Both are copied.
+        """
+        if self._recorded - self._digested >= self._stage_rows:
+            self._digest()
+        place = self._recorded % self._stage_rows
+        self._stage[0, place] = weights
+        self._stage[1, place] = gradients
+        self._scalars.append(step[:3])
         if step.val_loss is not None:
-            values = (step.step, step.train_loss, step.train_accuracy, step.val_loss)
-            row = (*values, step.val_accuracy)
+            row = (step.step, *step[3:])
             self._evaluations.append([math.nan if value is None else value for value in row])
         self._recorded += 1  # last: from here on a reader may take the row
-        if self._digest_apart and self._recorded % max(1, self._stage_rows // 4) == 0:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(1, thread_name_prefix="labkit-history")
-            self._pool.submit(self._digest)
 
     def mark(self, text: str) -> None:
         """Note something that happened now."""
@@ -541,4 +534,4 @@ def _quantiles(rows: np.ndarray) -> np.ndarray:
 
 
 def _norm(rows: np.ndarray) -> np.ndarray:
-    return np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    return np.sqrt(np.vecdot(rows, rows))

@@ -58,7 +58,13 @@ def knob(
         live: a change acts on a run in progress instead of starting anew.
         choices: the registry whose names are allowed.
     """
-    extra: dict[str, Any] = {"step": step, "scale": scale, "group": group, "live": live, "choices": choices}
+    extra: dict[str, Any] = {
+        "step": step,
+        "scale": scale,
+        "group": group,
+        "live": live,
+        "choices": choices,
+    }
     return Field(ge=low, le=high, description=help, json_schema_extra=extra)
 
 

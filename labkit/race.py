@@ -7,6 +7,7 @@ from concurrent.futures import Executor
 
 import numpy as np
 
+from labkit.diagnose import Finding
 from labkit.errors import RecipeError
 from labkit.history import History
 from labkit.recipe import Recipe
@@ -35,20 +36,22 @@ class Race(Player):
             raise RecipeError("a race needs at least one recipe")
         if len(set(recipes)) < len(recipes):
             raise RecipeError("a race needs different recipes: two of these are the same")
-        self.recipes = list(recipes)
-        self._begin()
+        self._restart(lambda: self._line_up(list(recipes)))
 
     def _begin(self) -> None:
-        first = self.recipes[0]
-        self._histories = [new_history(recipe) for recipe in self.recipes]
-        leader = Trainer(first, self._histories[0])
-        self.trainers = [leader]
-        for recipe, history in zip(self.recipes[1:], self._histories[1:], strict=True):
+        self._line_up(self.recipes)
+
+    def _line_up(self, recipes: list[Recipe]) -> None:
+        first = recipes[0]
+        leader = Trainer(first, new_history(first))
+        trainers = [leader]
+        for recipe in recipes[1:]:
+            history = new_history(recipe)
             same_init = (recipe.init, recipe.init_args) == (first.init, first.init_args)
             shared = same_init and history.layout == leader.layout
             initial = leader.initial if shared else None
-            self.trainers.append(Trainer(recipe, history, initial=initial))
-        self.shares_start = [np.array_equal(t.initial, leader.initial) for t in self.trainers]
+            trainers.append(Trainer(recipe, history, initial=initial))
+        self.trainers = trainers  # all or none, and at once: a painter may be reading
 
     def _advance(self) -> None:
         for trainer in self.trainers:
@@ -66,18 +69,44 @@ class Race(Player):
         return all(trainer.finished for trainer in self.trainers)
 
     @property
+    def recipes(self) -> list[Recipe]:
+        """The contenders, in the order in which they came."""
+        return [trainer.recipe for trainer in self.trainers]
+
+    @property
+    def shares_start(self) -> list[bool]:
+        """Whether each began with the first one's very weights."""
+        return [bool(np.array_equal(t.initial, self.trainers[0].initial)) for t in self.trainers]
+
+    @property
     def histories(self) -> dict[str, History]:
         """Each contender's history, by its label."""
-        return dict(zip(self.labels, self._histories, strict=True))
+        return {label: t.history for label, t in self._labelled() if t.history is not None}
+
+    @property
+    def findings(self) -> dict[str, Finding]:
+        """Why contenders ended early, by their label."""
+        return {label: t.finding for label, t in self._labelled() if t.finding is not None}
 
     @property
     def labels(self) -> list[str]:
         """What is particular to each recipe: `adam`, `sgd lr=0.1`."""
-        texts = [dict(_fields(recipe)) for recipe in self.recipes]
-        differing = [
-            name for name in texts[0] if any(text[name] != texts[0][name] for text in texts[1:])
-        ] or ["optimizer"]
-        return [" ".join(_label(name, text[name]) for name in differing) for text in texts]
+        return [label for label, _ in self._labelled()]
+
+    def _labelled(self) -> list[tuple[str, Trainer]]:
+        trainers = self.trainers
+        texts = [dict(_fields(trainer.recipe)) for trainer in trainers]
+        differing = {
+            part
+            for name in texts[0]
+            if any(text[name] != texts[0][name] for text in texts[1:])
+            for part in (name, name.removesuffix("_args"))  # arguments come with their owner
+        } or {"optimizer"}
+        labels = (
+            " ".join(filter(None, (_label(n, v) for n, v in text.items() if n in differing)))
+            for text in texts
+        )
+        return list(zip(labels, trainers, strict=True))
 
     def add(self, recipe: Recipe) -> None:
         """Another contender; all start anew.
@@ -100,21 +129,14 @@ class Race(Player):
         self._replace([r for i, r in enumerate(self.recipes) if i != index])
 
     def _replace(self, recipes: list[Recipe]) -> None:
-        with self._lock:
-            self.pause()
-            old, self.recipes = self.recipes, recipes
-            try:
-                self.rewind()
-            except BaseException:
-                self.recipes = old
-                raise
+        self._restart(lambda: self._line_up(recipes))
 
     def table(self) -> list[dict[str, object]]:
         """One row a contender: its label, whether it shares the start, its last values."""
         return [
             {"contender": label, "same start": shared, **history.summary()}
-            for label, shared, history in zip(
-                self.labels, self.shares_start, self._histories, strict=True
+            for shared, (label, history) in zip(
+                self.shares_start, self.histories.items(), strict=True
             )
         ]
 

@@ -79,7 +79,7 @@ def report(**values: Any) -> Table:
 
 def _plain(name: str, value: Any) -> Any:
     """A JSON value; NaN and infinities, which JSON lacks, become text."""
-    if hasattr(value, "item") and getattr(value, "size", 1) == 1:
+    if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
         value = value.item()
     if value is None or isinstance(value, bool | int | str):
         return value
@@ -87,7 +87,7 @@ def _plain(name: str, value: Any) -> Any:
         return value if math.isfinite(value) else str(value)
     if isinstance(value, Mapping):
         return {str(key): _plain(f"{name}.{key}", item) for key, item in value.items()}
-    if isinstance(value, Sequence) or hasattr(value, "tolist"):
+    if hasattr(value, "tolist") or (isinstance(value, Sequence) and not isinstance(value, bytes)):
         items = value.tolist() if hasattr(value, "tolist") else value
         return [_plain(f"{name}[{i}]", item) for i, item in enumerate(items)]
     raise LabError(f"{name} cannot be reported: {type(value).__name__} is not a JSON value")

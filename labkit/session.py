@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Literal
 
@@ -63,7 +64,8 @@ class Player(ABC):
     @property
     def running(self) -> bool:
         """Whether it is making steps now."""
-        return self._work is not None and not self._work.done()
+        work = self._work
+        return work is not None and not work.done()
 
     @property
     def state(self) -> State:
@@ -127,11 +129,15 @@ class Player(ABC):
 
     def rewind(self) -> None:
         """Back to the very same initial weights, with an empty history."""
-        with self._lock:
+        self._restart(self._begin)
+
+    def _restart(self, begin: Callable[[], None]) -> None:
+        """Start anew; where `begin` fails, everything stays as it was, paused."""
+        with self._lock, one_thread():
             self.pause()
+            begin()
             self._stopped = False
             self._speed = 0.0
-            self._begin()
 
     def wait(self, timeout: float | None = None) -> None:
         """Until it is over or paused. Raises what training raised, once."""
@@ -167,8 +173,8 @@ class Session(Player):
         initial: flat weights to start from instead of the recipe's init.
 
     Attributes:
-        trainer: the network and its optimizer.
-        history: what was recorded since the beginning.
+        trainer: the network and its optimizer; with its recipe and its history it is
+            replaced as one, when the run starts anew.
     """
 
     def __init__(
@@ -179,15 +185,14 @@ class Session(Player):
         initial: np.ndarray | None = None,
     ) -> None:
         super().__init__(executor)
-        self._recipe = recipe
-        self._given = initial
-        self._begin()
+        self._restart(lambda: self._start(recipe, initial))
 
     def _begin(self) -> None:
-        history = new_history(self._recipe)
-        # Both or neither: a recipe that cannot start leaves the old run in place.
-        trainer = Trainer(self._recipe, history, initial=self._given)
-        self.trainer, self.history = trainer, history
+        self._start(self.recipe, self._given)
+
+    def _start(self, recipe: Recipe, given: np.ndarray | None) -> None:
+        self.trainer = Trainer(recipe, new_history(recipe), initial=given)
+        self._given = given
 
     def _advance(self) -> None:
         self.trainer.advance()
@@ -210,7 +215,14 @@ class Session(Player):
     @property
     def recipe(self) -> Recipe:
         """The recipe in force, live changes included."""
-        return self._recipe
+        return self.trainer.recipe
+
+    @property
+    def history(self) -> History:
+        """What was recorded since the beginning."""
+        history = self.trainer.history
+        assert history is not None  # `_start` gives it one
+        return history
 
     @property
     def finding(self) -> Finding | None:
@@ -240,28 +252,22 @@ class Session(Player):
             RecipeError: it cannot start (no such device); the old run stays.
         """
         with self._lock:
-            old = self._recipe
+            old = self.recipe
             changed = {
                 name
                 for name in type(recipe).model_fields
                 if getattr(old, name) != getattr(recipe, name)
             }
+            if not changed <= LIVE_FIELDS:
+                self._restart(lambda: self._start(recipe, None))
+                return True
             running = self.running
             self.pause()
-            self._recipe = recipe
-            if not changed <= LIVE_FIELDS:
-                given, self._given = self._given, None
-                try:
-                    self.rewind()
-                except BaseException:
-                    self._recipe, self._given = old, given
-                    raise
-                return True
             self.trainer.adjust(recipe)
             if self.trainer.step:
                 for name in sorted(changed):
                     before, after = getattr(old, name), getattr(recipe, name)
-                    self.history.mark(f"{name} {before:.3g} → {after:.3g}")
+                    self.history.mark(f"{name} {before:.6g} → {after:.6g}")
             if running:
                 self.play()
             return False

@@ -19,8 +19,7 @@ from labkit.networks import ACTIVATIONS
 from labkit.recipe import Recipe
 from labkit.threads import one_thread
 
-EVALUATIONS = 50  # how often in a run whole splits are evaluated
-EVALUATION_SAMPLES = 1000  # at most so many of each split
+EVALUATION_SAMPLES = 500  # at most so many of each split, but for the last time
 
 
 def pick_device(wanted: str) -> torch.device:
@@ -34,6 +33,14 @@ def pick_device(wanted: str) -> torch.device:
     if wanted == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(wanted)
+
+
+def evaluation_interval(steps: int) -> int:
+    """Steps between evaluations of the splits: 10 to 50 times a run, every 40th or less often.
+
+    One evaluation costs about as much as a step or two.
+    """
+    return max(1, min(steps // 10, max(40, steps // 50)))
 
 
 class Trainer:
@@ -69,6 +76,9 @@ class Trainer:
             self.flat.copy_(torch.from_numpy(initial))
         self.initial = self.flat.cpu().numpy().copy()
         self.history = history
+        # On the CPU an array shares a tensor's memory, so one view serves all steps.
+        views = {id(t): t.numpy() for t in (self.flat, self.flat_gradient) if not t.is_cuda}
+        self._seen = lambda tensor: views[id(tensor)] if views else tensor.cpu().numpy()
         self.step = 0
         self.finding: Finding | None = None
         self._loss = functional.cross_entropy if self.data.classes else functional.mse_loss
@@ -84,6 +94,7 @@ class Trainer:
         )
         self._schedule = optimize.Schedule(recipe.schedule, recipe.steps, recipe.schedule_args)
         self._constant = recipe.schedule == "constant"
+        self._lr = math.nan  # what the optimizers were told last
         if history is not None and not len(history):
             self._record(Step(0, math.nan, recipe.lr, *self.evaluate()))
 
@@ -103,9 +114,11 @@ class Trainer:
         lr = self.recipe.lr
         if not self._constant:
             lr *= self._schedule.factor
-        for optimizer in self._optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = lr
+        if lr != self._lr:
+            self._lr = lr
+            for optimizer in self._optimizers:
+                for group in optimizer.param_groups:
+                    group["lr"] = lr
         loss = self._update(inputs, targets)
         if not math.isfinite(loss):
             self._diverge(self.step + 1, loss, inputs)
@@ -113,9 +126,10 @@ class Trainer:
         self.step += 1
         if not self._constant:
             self._schedule.advance(loss)
-        every = max(1, self.recipe.steps // EVALUATIONS)
-        due = self.step % every == 0 or self.step == self.recipe.steps
-        record = Step(self.step, loss, lr, *(self.evaluate() if due else ()))
+        last = self.step == self.recipe.steps
+        due = last or self.step % evaluation_interval(self.recipe.steps) == 0
+        most = None if last else EVALUATION_SAMPLES
+        record = Step(self.step, loss, lr, *(self.evaluate(most) if due else ()))
         self._record(record)
         if record.train_loss is not None and not math.isfinite(record.train_loss):
             # The update itself broke the weights: the next batch would only confirm it.
@@ -153,12 +167,8 @@ class Trainer:
         return loss.item()
 
     def _record(self, step: Step) -> None:
-        if self.history is None:
-            return
-        weights, gradients = self.history.next_rows()
-        weights[:] = self.flat.cpu().numpy()
-        gradients[:] = self.flat_gradient.cpu().numpy()
-        self.history.record(step)
+        if self.history is not None:
+            self.history.record(step, self._seen(self.flat), self._seen(self.flat_gradient))
 
     def _shuffled_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches without end, each epoch in a new order; a last short one is kept."""
@@ -172,13 +182,15 @@ class Trainer:
             yield from zip(x.split(size), y.split(size), strict=True)
 
     @torch.no_grad()
-    def evaluate(self) -> tuple[float, float | None, float, float | None]:
-        """Training loss and accuracy, validation loss and accuracy, of whole splits.
+    def evaluate(
+        self, most: int | None = EVALUATION_SAMPLES
+    ) -> tuple[float, float | None, float, float | None]:
+        """Training loss and accuracy, validation loss and accuracy.
 
-        Accuracies are None for regression. Splits longer than `EVALUATION_SAMPLES` are
-        judged by their first so many samples (they are in random order).
+        Accuracies are None for regression. Splits longer than `most` are judged by their
+        first so many samples (they are in random order); None takes all.
         """
-        data, some = self.data, slice(EVALUATION_SAMPLES)
+        data, some = self.data, slice(most)
         train = self._judge(data.train_inputs[some], data.train_targets[some])
         return (*train, *self._judge(data.val_inputs[some], data.val_targets[some]))
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -26,11 +27,9 @@ def network(poisoned: int | None = None, value: float = math.nan) -> nn.Sequenti
 
 
 def history(*losses: float) -> History:
-    made = History(Layout(("w",), ((1,),)), digest_apart=False)
+    made = History(Layout(("w",), ((1,),)))
     for number, loss in enumerate([math.nan, *losses]):
-        weights, gradients = made.next_rows()
-        weights[:], gradients[:] = 0.0, 0.0
-        made.record(Step(number, loss, 0.1))
+        made.record(Step(number, loss, 0.1), np.zeros(1), np.zeros(1))
     return made
 
 

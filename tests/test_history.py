@@ -39,11 +39,11 @@ def record(history: History, weights: np.ndarray, gradients: np.ndarray, read=la
     """Enter rows as steps that follow the last one."""
     for w, g in zip(weights, gradients, strict=True):
         number = len(history)
-        rows = history.next_rows()
-        rows[0][:], rows[1][:] = w, g
         due = number % 5 == 0
         history.record(
-            Step(number, 1 / (number + 1), 0.1, *((2.0, 0.5, 3.0, 0.25 * number) if due else ()))
+            Step(number, 1 / (number + 1), 0.1, *((2.0, 0.5, 3.0, 0.25 * number) if due else ())),
+            w,
+            g,
         )
         read(number)
     return history
@@ -155,14 +155,13 @@ def test_quantiles_are_numpys(stage, steps):
         np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("apart", [True, False])
 @pytest.mark.parametrize("every", [1, 2, 3, 7, 8, 11, 100])
-def test_reading_in_between_changes_nothing(stage, every, apart):
+def test_reading_in_between_changes_nothing(stage, every):
     weights, gradients = random_walk(60)
     budget = 20 * 4 * LAYOUT.total  # snapshots are thinned on the way
-    untouched = History(LAYOUT, snapshot_bytes=budget, digest_apart=False)
+    untouched = History(LAYOUT, snapshot_bytes=budget)
     record(untouched, weights, gradients)
-    watched = History(LAYOUT, snapshot_bytes=budget, digest_apart=apart)
+    watched = History(LAYOUT, snapshot_bytes=budget)
     record(watched, weights, gradients, lambda step: step % every or read_all(watched))
     assert_same(untouched, watched)
 
@@ -227,9 +226,8 @@ def test_curves():
 
 def test_without_accuracy_it_is_nan_and_not_in_the_summary():
     history = History(LAYOUT)
-    rows = history.next_rows()
-    rows[0][:], rows[1][:] = 1.0, 0.0
-    history.record(Step(0, np.nan, 0.1, 2.0, None, 3.0, None))
+    zeros = np.zeros(LAYOUT.total)
+    history.record(Step(0, np.nan, 0.1, 2.0, None, 3.0, None), zeros + 1, zeros)
     assert np.isnan(history.curve("val_accuracy")[1]).all()
     assert history.summary() == {"steps": 0, "train_loss": 2.0, "val_loss": 3.0}
 
@@ -454,20 +452,19 @@ def test_what_is_not_a_history_is_refused_by_name(tmp_path, write, message):
 # --- threads ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("apart", [True, False])
-def test_readers_see_whole_steps_while_another_thread_records(monkeypatch, tmp_path, apart):
+def test_readers_see_whole_steps_while_another_thread_records(monkeypatch, tmp_path):
     """Weights equal the step's number everywhere, so that any mixture shows."""
     monkeypatch.setattr(module, "_STAGE_STEPS", 8)
     monkeypatch.setattr(module, "_CHUNK_BYTES", 3 * 4 * LAYOUT.total)
     budget = 50 * 4 * LAYOUT.total
-    history = History(LAYOUT, snapshot_bytes=budget, digest_apart=apart)
+    history = History(LAYOUT, snapshot_bytes=budget)
     done, reads = threading.Event(), [0]
 
     def write() -> None:
         for number in range(10_000):
-            rows = history.next_rows()
-            rows[0][:], rows[1][:] = number, number
-            history.record(Step(number, number, 0.1, *((number,) * 4 if number % 7 == 0 else ())))
+            row = np.full(LAYOUT.total, number, np.float32)
+            judged = (number,) * 4 if number % 7 == 0 else ()
+            history.record(Step(number, number, 0.1, *judged), row, row)
         done.set()
 
     def look() -> None:

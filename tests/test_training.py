@@ -162,12 +162,22 @@ def test_evaluation_is_of_whole_splits():
         assert accuracy == pytest.approx(np.mean(outputs.argmax(axis=1) == classes), rel=1e-6)
 
 
-def test_long_splits_are_judged_by_their_first_thousand():
+@pytest.mark.parametrize(("most", "judged"), [((), 500), ((70,), 70), ((None,), 2800)])
+def test_long_splits_are_judged_by_their_first_so_many(most, judged):
     recipe = Recipe(task="moons", samples=4000, device="cpu")
     trainer, data = Trainer(recipe), recipe.data()
-    outputs = trainer.network(data.train_inputs[:1000]).detach().numpy()
-    expected = cross_entropy(outputs, data.train_targets[:1000].numpy())
-    assert trainer.evaluate()[0] == pytest.approx(expected, rel=1e-5)
+    outputs = trainer.network(data.train_inputs[:judged]).detach().numpy()
+    expected = cross_entropy(outputs, data.train_targets[:judged].numpy())
+    assert trainer.evaluate(*most)[0] == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_last_evaluation_is_of_whole_splits():
+    recipe = Recipe(task="moons", samples=4000, steps=3, device="cpu")
+    history = new_history(recipe)
+    trainer = Trainer(recipe, history)
+    while not trainer.finished:
+        trainer.advance()
+    assert history.summary()["val_loss"] == trainer.evaluate(None)[2] != trainer.evaluate()[2]
 
 
 def test_regression_has_no_accuracy():
@@ -182,7 +192,9 @@ def test_regression_has_no_accuracy():
     assert set(history.summary()) == {"steps", "train_loss", "val_loss"}
 
 
-@pytest.mark.parametrize(("steps", "every"), [(7, 1), (99, 1), (101, 2), (130, 2), (250, 5)])
+@pytest.mark.parametrize(
+    ("steps", "every"), [(7, 1), (99, 9), (399, 39), (400, 40), (1999, 40), (3000, 60)]
+)
 def test_whole_splits_are_evaluated_now_and_then_and_at_the_end(steps, every):
     numbers, _ = fit(QUICK.replace(steps=steps)).curve("val_loss")
     assert numbers.tolist() == sorted({*range(0, steps + 1, every), steps})

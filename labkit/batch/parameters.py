@@ -148,23 +148,32 @@ def _float(value: int) -> float:
 
 
 def _check_json(name: str, value: Any) -> None:
-    if isinstance(value, float) and not math.isfinite(value):
+    """Refuse what is not JSON, subclasses included: their text could be anything."""
+    kind = type(value)
+    if kind is float and not math.isfinite(value):
         raise LabError(f"{name}={value!r} is not allowed: give a finite number")
-    if isinstance(value, list):
+    if kind is list:
         for i, item in enumerate(value):
             _check_json(f"{name}[{i}]", item)
-    elif isinstance(value, dict):
+    elif kind is dict:
         for key, item in value.items():
-            if not (isinstance(key, str) and key.isidentifier()):
+            if not (type(key) is str and key.isidentifier()):
                 raise LabError(f"{name} has the key {key!r}: keys must be plain names")
             _check_json(f"{name}.{key}", item)
-    elif not (value is None or isinstance(value, bool | int | float | str)):
-        raise LabError(f"{name}={value!r} is not allowed: {type(value).__name__} is not JSON")
+    elif value is not None and kind not in (bool, int, float, str):
+        raise LabError(f"{name}={value!r} is not allowed: {kind.__name__} is not JSON")
 
 
 def _kind(default: Any) -> str:
-    kinds = {bool: "true or false", int: "a whole number", float: "a number", list: "a list"}
-    return f"{kinds.get(type(default), type(default).__name__)} such as {json.dumps(default)}"
+    kinds = {
+        bool: "true or false",
+        int: "a whole number",
+        float: "a number",
+        str: "text",
+        list: "a list",
+        dict: "names with values",
+    }
+    return f"{kinds[type(default)]} such as {json.dumps(default)}"
 
 
 def _refused_by_recipe(values: Mapping[str, Any]) -> list[str]:

@@ -21,7 +21,11 @@ _SPLITS = (
 
 @figure
 def loss_curves(
-    histories: History | Mapping[str, History], *, steps: int | None = None, log: bool = True
+    histories: History | Mapping[str, History],
+    *,
+    steps: int | None = None,
+    log: bool = True,
+    height: int | None = None,
 ) -> Spec:
     """Loss over the steps and, for classification, accuracy below it.
 
@@ -33,6 +37,7 @@ def loss_curves(
         histories: one run, or runs by name.
         steps: where the step axis ends; by default what the history says about itself.
         log: whether losses are on a log axis.
+        height: in pixels; by default what its one or two plots need.
     """
     runs = {"": histories} if isinstance(histories, History) else dict(histories)
     end = horizon(runs.values(), steps)
@@ -48,9 +53,10 @@ def loss_curves(
             dash = "solid" if number < len(theme.CATEGORIES) else "dash"
             data += _contender(name, history, end, shown, classified, color, dash)
     span = (decades if log else limits)(*_losses(runs.values()))
-    unit = "cross-entropy (nats)" if classified else "mean squared error"
+    unit = "loss (nats)" if classified else "loss (squared error)"
     make = log_axis if log else axis
-    layout = theme.layout("Loss curves", height=380 if classified else theme.HEIGHT)
+    usual = 380 if classified else theme.HEIGHT
+    layout = theme.layout("Loss curves", height=height or usual)
     layout |= events(runs.values(), end, layout)
     layout["yaxis"] = make(unit, span, domain=[0.44, 1] if classified else [0, 1])
     layout["xaxis"] = step_axis(end, anchor="y2" if classified else "y")
@@ -87,7 +93,7 @@ def _single(history: History, end: int, shown: Any, classified: bool) -> list[di
     faint = theme.rgba(theme.INK, 0.45)
     data = [
         _line("batch", x[index], shown(y[index]), faint, 1) | {"showlegend": False},
-        _line("batches, running mean", x[places], shown(means), theme.INK, 1.5),
+        _line("batches (mean)", x[places], shown(means), theme.INK, 1.5),
     ]
     for name, words, color in _SPLITS:
         steps, values = history.curve(f"{name}_loss")

@@ -8,6 +8,8 @@ from labkit.figures import theme
 from labkit.figures.axes import axis
 from labkit.figures.base import Spec, figure
 
+FLOOR = 1e-4  # of the losses that have a colour of their own: without noise the best one is 0
+
 
 @figure
 def neuron_line(x: np.ndarray, y: np.ndarray, weight: float, bias: float, loss: float) -> Spec:
@@ -74,7 +76,7 @@ def neuron_surface(
             "type": "heatmap",
             "x": knob,
             "y": knob,
-            "z": np.log10(losses).astype(np.float32),
+            "z": np.log10(np.maximum(losses, FLOOR)).astype(np.float32),
             "colorscale": theme.SEQUENTIAL,
             "reversescale": True,
             "showscale": False,

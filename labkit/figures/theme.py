@@ -67,6 +67,7 @@ _AXIS = {
     "gridwidth": 1,
     "ticks": "outside",
     "ticklen": 5,
+    "title": {"font": {"size": 12}},
 }
 TEMPLATE: dict[str, Any] = {
     "layout": {

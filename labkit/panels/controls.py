@@ -24,7 +24,7 @@ FOLDED = {
 }
 LABELS = {"lr": "learning rate", "data_seed": "data seed"}
 ROUND = (1, 1.25, 1.6, 2, 2.5, 3.2, 4, 5, 6.3, 8)  # Renard's R10: even on a log scale
-WIDTH = "300px"
+WIDTH = "328px"
 _STYLE = {"description_width": "104px"}
 
 
@@ -43,13 +43,18 @@ def control(parameter: Parameter, value: Any) -> widgets.Widget:
         return widgets.Checkbox(value=value, **common)
     if get_origin(parameter.type) is tuple:
         return widgets.Text(value=_widths(value), continuous_update=False, **common)
+    if parameter.type is str:
+        return widgets.Text(value=value, continuous_update=False, **common)
+    if low is None or high is None:
+        free = widgets.IntText if parameter.type is int else widgets.FloatText
+        return free(value=value, **common)
     if parameter.type is int:
         if parameter.scale == "linear":
             return widgets.IntSlider(value, low, high, step or 1, continuous_update=False, **common)
         return widgets.BoundedIntText(value, min=low, max=high, **common)
     if parameter.scale == "log" and low:
-        return LogSlider(low, high or 1.0, value, continuous_update=parameter.live, **common)
-    if parameter.scale == "linear" and high is not None:
+        return LogSlider(low, high, value, continuous_update=parameter.live, **common)
+    if parameter.scale == "linear":
         return widgets.FloatSlider(
             value,
             min=low,
@@ -200,12 +205,15 @@ class RecipeControls:
         """Make every control show the recipe in force."""
         self._filling = True
         try:
-            for name, widget in self.fields.items():
-                value = getattr(self.recipe, name, None)
-                if name in parameters(Recipe):
-                    _show(widget, _widths(value) if isinstance(value, tuple) else value)
-            largest = self.recipe.entry("task").traits["largest"]
-            self.fields["samples"].max = largest
+            # First the limit: a slider cuts off what is beyond it.
+            self.fields["samples"].max = self.recipe.entry("task").traits["largest"]
+            for name, parameter in parameters(Recipe).items():
+                if name not in self.fields:
+                    continue
+                widget, value = self.fields[name], getattr(self.recipe, name)
+                if parameter.choices and widget.options != parameter.choices:
+                    widget.options = parameter.choices  # a name was registered since
+                _show(widget, _widths(value) if isinstance(value, tuple) else value)
             for field, box in self._arguments.items():
                 self._fill_arguments(field, box)
             self.text.value = self.recipe.to_text()

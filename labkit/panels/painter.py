@@ -42,8 +42,8 @@ class Painter:
     def start(self) -> None:
         """Paint until nothing runs any more, on a thread of its own."""
         with self._lock:
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._loop, name="labkit-paint", daemon=True)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="labkit-paint", daemon=True)
                 self._thread.start()
 
     def join(self, timeout: float | None = None) -> None:
@@ -51,6 +51,19 @@ class Painter:
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout)
+
+    def _work(self) -> None:
+        try:
+            while True:
+                self._loop()
+                with self._lock:  # what runs again by now has called `start` in vain
+                    if not self._running():
+                        self._thread = None
+                        return
+        except BaseException:
+            with self._lock:
+                self._thread = None
+            raise
 
     def _loop(self) -> None:
         told = 0.0

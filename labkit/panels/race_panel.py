@@ -158,11 +158,7 @@ class RacePanel:
         parts = [f"<b>{self.race.state}</b>", f"step {self.race.steps_done:,} of {self._steps:,}"]
         if self.race.speed:
             parts.append(f"{self.race.speed:,.0f} rounds/s")
-        parts += [
-            html.escape(f"{label}: {trainer.finding}")
-            for label, trainer in zip(self.race.labels, self.race.trainers, strict=True)
-            if trainer.finding is not None
-        ]
+        parts += [html.escape(f"{label}: {why}") for label, why in self.race.findings.items()]
         line = " · ".join(parts)
         if self.status.value != line:
             self.status.value = line

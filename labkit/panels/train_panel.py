@@ -89,11 +89,15 @@ class TrainPanel:
         return views.figure(name, self.history, self.recipe, tensor or self.tensor)
 
     def _specs(self) -> Mapping[Any, Any]:
-        history, recipe = self.history, self.recipe
-        loss = loss_curves.spec(history, steps=recipe.steps)
+        trainer = self.session.trainer  # taken once: another recipe may replace it meanwhile,
+        history, recipe = trainer.history, trainer.recipe  # and what is shown may not fit it
+        assert history is not None
+        fitting, names = views.views_for(recipe), history.layout.names
+        view = self.view if self.view in fitting else fitting[0]
+        tensor = self.tensor if self.tensor in names else names[0]
         return {
-            self._loss: loss,
-            self._picture: views.draw(self.view, history, recipe, self.tensor),
+            self._loss: loss_curves.spec(history, steps=recipe.steps, height=260),
+            self._picture: views.draw(view, history, recipe, tensor),
         }
 
     def _ipython_display_(self) -> None:
@@ -114,7 +118,7 @@ class TrainPanel:
         from labkit.panels.painter import Painter
 
         self.controls = RecipeControls(self.recipe, self._change)
-        self._loss = LiveFigure(height=250)
+        self._loss = LiveFigure()
         self._picture = LiveFigure(height=330)
         self.buttons = {
             name: widgets.Button(
@@ -233,6 +237,6 @@ class TrainPanel:
         self._painter.paint()
 
     def _new_weights(self, _button: Any) -> None:
-        recipe = self.recipe.replace(seed=self.recipe.seed + 1)
+        recipe = self.recipe.replace(seed=(self.recipe.seed + 1) % 2**31)
         self.controls.set(recipe)
         self._change(recipe)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,7 +17,7 @@ class TensorInfo:
     """One tensor of a network.
 
     Attributes:
-        name: as in `state_dict` (optimizer state: `adam.exp_avg layer1.weight`).
+        name: as in `state_dict` (optimizer state: `exp_avg of layer1.weight`).
         kind: weight, bias, scale (of a normalization), buffer, or optimizer state.
         layer: the class of the module that owns it.
         learned: whether gradients change it.
@@ -92,6 +93,6 @@ def _describe(name: str, kind: Kind, layer: str, tensor: Tensor, learned: bool) 
         count=tensor.numel(),
         dtype=str(tensor.dtype).removeprefix("torch."),
         mean=values.mean().item(),
-        std=values.std(correction=0).item(),
+        std=values.std(correction=0).item() if len(values) else math.nan,
         norm=values.norm().item(),
     )

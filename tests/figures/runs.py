@@ -30,18 +30,17 @@ def history(
     """A run of `last` steps: weights on a random walk, or `weights(step)`."""
     rng = np.random.default_rng(0)
     facts = {"recipe": {"steps": planned}} if planned else {}
-    made = History(layout, facts, digest_apart=False)
+    made = History(layout, facts)
     flat = rng.normal(size=layout.total)
     for step in range(last + 1):
-        row, gradient = made.next_rows()
         if step:
             flat = flat + 0.02 * rng.normal(size=layout.total)
-        row[:] = flat if weights is None else weights(step)
-        gradient[:] = 0 if step == 0 else rng.normal(size=layout.total)
+        row = flat if weights is None else weights(step)
+        gradient = np.zeros_like(flat) if step == 0 else rng.normal(size=layout.total)
         loss = math.exp(-step / 100) if losses is None else losses(step)
         accuracy = 1 - 1 / (step + 2) if classified else None
         judged = (loss, accuracy, 2 * loss, accuracy) if step % 30 == 0 else ()
-        made.record(Step(step, math.nan if step == 0 else loss, 0.1, *judged))
+        made.record(Step(step, math.nan if step == 0 else loss, 0.1, *judged), row, gradient)
     return made
 
 

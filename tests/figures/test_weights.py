@@ -73,10 +73,8 @@ def test_remembered_columns_equal_fresh_ones():
     weight_histogram.spec(growing, "layer1.weight")
     rng = np.random.default_rng(9)
     for step in range(41, 300):  # far enough that limits and spacing change
-        row, gradient = growing.next_rows()
-        row[:] = rng.normal(size=len(row)) * step / 10
-        gradient[:] = 1
-        growing.record(Step(step, 1.0, 0.1))
+        flat = rng.normal(size=growing.layout.total) * step / 10
+        growing.record(Step(step, 1.0, 0.1), flat, np.ones_like(flat))
         if step % 7 == 0:
             weight_histogram.spec(growing, "layer1.weight")
     seen = weight_histogram.spec(growing, "layer1.weight")["data"][0]
