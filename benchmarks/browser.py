@@ -19,6 +19,9 @@ from playwright.sync_api import Page, sync_playwright
 from tests.browser_setup import ARGS, find
 
 
+ANSWERED = "/\\d/.test(document.querySelector('.jp-CodeCell .jp-InputPrompt').textContent)"
+
+
 def free_port() -> int:
     """A port that nobody listens on now."""
     with socket.socket() as probe:
@@ -85,19 +88,25 @@ def chromium() -> Iterator[Page]:
 
 
 def run_all(page: Page, url: str, name: str) -> None:
-    """Open a notebook and run all its cells, as soon as its kernel answers."""
+    """Open a notebook and run all its cells as soon as its kernel takes them.
+
+    What is run in the moment in which a kernel starts is lost, so it is run again until
+    the first cell has an answer.
+    """
     page.goto(re.sub(r"/lab(/tree/[^?]*)?\?", f"/lab/tree/{name}?", url))
     page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60_000)
-    for _ in range(60):
+    page.wait_for_selector("text=/\\| Idle/", timeout=60_000)
+    for _ in range(30):
         page.click(".lm-MenuBar >> text=Run")
         page.click("text=Run All Cells >> nth=0")
-        try:
-            page.wait_for_function(
-                "[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')]"
-                ".some(p => /[*\\d]/.test(p.textContent))",
-                timeout=500,
-            )
+        for _ in range(20):
+            page.wait_for_timeout(100)
+            prompt = page.inner_text(".jp-CodeCell .jp-InputPrompt >> nth=0")
+            if re.search(r"\d", prompt):
+                return
+            if "*" not in prompt:
+                break  # not taken, or dropped
+        else:
+            page.wait_for_function(ANSWERED, timeout=60_000)
             return
-        except Exception:
-            continue  # the kernel was not there yet
     raise RuntimeError(f"{name}: no cell ran")

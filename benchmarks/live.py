@@ -132,7 +132,7 @@ def measure_live(page: Page, url: str, folder: Path) -> list[dict[str, Any]]:
     page.wait_for_selector(".labkit-figure >> nth=1", timeout=60_000)
     page.evaluate("document.querySelector('.labkit-figure').scrollIntoView()")
     result = folder / "live.json"
-    for _ in range(600):
+    for _ in range(1200):
         if result.exists():
             break
         page.wait_for_timeout(200)
