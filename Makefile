@@ -13,7 +13,7 @@ TEST_ENV := YOLO_OFFLINE=1 PYTHONDONTWRITEBYTECODE=1
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -ec
 .DELETE_ON_ERROR:
-.PHONY: help lab test check format bench clean
+.PHONY: help lab test check format bench pictures clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,10 @@ format: $(VENV)/.test ## fix what `make check` can fix
 
 bench: $(VENV)/.test ## the benchmarks, as one table of ratios
 	@$(BIN)/python -m benchmarks
+
+pictures: $(VENV)/.test ## the README's pictures, from the real page
+	@$(BIN)/python tests/browser_setup.py
+	@$(TEST_ENV) LABKIT_PICTURES=1 $(BIN)/python -m pytest -q tests/browser/test_pictures.py
 
 clean: ## remove .venv
 	rm -rf $(VENV)

@@ -18,7 +18,6 @@ from playwright.sync_api import Page, sync_playwright
 
 from tests.browser_setup import ARGS, find
 
-
 ANSWERED = "/\\d/.test(document.querySelector('.jp-CodeCell .jp-InputPrompt').textContent)"
 
 

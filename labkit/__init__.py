@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 from labkit._version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from labkit import batch as batch
+    from labkit import figures as figures
+    from labkit import views as views
     from labkit.diagnose import Finding as Finding
     from labkit.errors import LabError as LabError
     from labkit.errors import RecipeError as RecipeError
@@ -66,10 +69,13 @@ _HOME = {
     "LabError": "errors",
     "RecipeError": "errors",
 }
-__all__ = ["__version__", *_HOME]
+_MODULES = ("batch", "figures", "views")
+__all__ = ["__version__", *_HOME, *_MODULES]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"labkit.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'labkit' has no attribute {name!r}")
     value = getattr(import_module(f"labkit.{_HOME[name]}"), name)

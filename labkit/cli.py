@@ -106,9 +106,7 @@ class _RecipeCommand(click.Command):
     """
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        if "labkit.fields" not in ctx.meta:
-            ctx.meta["labkit.fields"] = _recipe_options()
-        return [*ctx.meta["labkit.fields"], *super().get_params(ctx)]
+        return [*_recipe_options(), *super().get_params(ctx)]
 
 
 @main.command(cls=_RecipeCommand)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
+from concurrent.futures import Future
 from types import SimpleNamespace
 
 import numpy as np
@@ -103,7 +103,7 @@ def test_every_step_uses_one_thread_of_torch(two_threads):
     assert torch.get_num_threads() == 2, "the caller's setting is gone"
 
 
-@pytest.mark.parametrize("init", ["orthogonal", "lsuv", "kaiming_normal"])
+@pytest.mark.parametrize("init", ["orthogonal", "lsuv"])
 def test_initial_weights_do_not_depend_on_torchs_threads(init, two_threads):
     recipe = Recipe(task="digits", hidden=(256, 128), init=init, steps=1, device="cpu")
     np.testing.assert_array_equal(Session(recipe).initial, fit(recipe).flat(0))
@@ -166,28 +166,15 @@ def test_a_play_between_the_two_halves_of_a_pause_is_paused_too(monkeypatch):
 
 
 def test_asking_whether_it_runs_while_its_work_is_forgotten():
-    """`wait` forgets finished work; `running` must not trip over that."""
-    player = Counter(2)
-    errors: list[BaseException] = []
-    done = threading.Event()
+    """`wait`, on another thread, may forget finished work between two looks at it."""
+    finished: Future[None] = Future()
+    finished.set_result(None)
+    looks = [finished]
 
-    def ask() -> None:
-        try:
-            while not done.is_set():
-                _ = player.running, player.state
-        except BaseException as error:
-            errors.append(error)
+    class Forgetful(Counter):
+        _work = property(lambda self: looks.pop() if looks else None, lambda self, work: None)
 
-    asking = threading.Thread(target=ask, daemon=True)
-    asking.start()
-    ends = time.monotonic() + 0.3
-    while time.monotonic() < ends:
-        player.play()
-        player.wait(30)
-        player.rewind()
-    done.set()
-    asking.join(30)
-    assert not errors, errors
+    assert Forgetful(2).running is False
 
 
 def test_a_start_that_fails_leaves_everything_as_it_was(monkeypatch):

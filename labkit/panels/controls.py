@@ -24,7 +24,7 @@ FOLDED = {
 }
 LABELS = {"lr": "learning rate", "data_seed": "data seed"}
 ROUND = (1, 1.25, 1.6, 2, 2.5, 3.2, 4, 5, 6.3, 8)  # Renard's R10: even on a log scale
-WIDTH = "328px"
+WIDTH = "auto"
 _STYLE = {"description_width": "104px"}
 
 
@@ -144,8 +144,8 @@ class RecipeControls:
         first = [widget for group in FIRST for widget in groups[group]]
         rest = [w for group in groups if group not in (*FIRST, *FOLDED) for w in groups[group]]
         box = widgets.VBox([*first, self.message, folded, *rest, self.text])
-        box.layout.width = "336px"
-        box.layout.flex = "0 0 auto"
+        # Beside the pictures even where a page is narrow; wider where there is room.
+        box.layout.flex, box.layout.min_width, box.layout.max_width = "1 1 280px", "280px", "340px"
         return box
 
     def _edit(self, name: str) -> Callable[[dict[str, Any]], None]:

@@ -155,7 +155,7 @@ class TrainPanel:
                 widgets.HBox([self.view_selector, self.tensor_selector]),
                 self._picture,
             ],
-            layout=widgets.Layout(flex="1 1 420px", min_width="360px"),
+            layout=widgets.Layout(flex="8 1 340px", min_width="340px"),
         )
         self.widget: ipywidgets.Widget = widgets.HBox(
             [self.controls.widget, right], layout=widgets.Layout(flex_flow="row wrap")

@@ -1,0 +1,80 @@
+"""The README's pictures are taken from the product as it is (`make pictures` keeps them)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from playwright.sync_api import expect
+
+from tests.browser.pages import Notebook, Panel
+
+IMAGES = Path(__file__).parents[2] / "docs" / "images"
+LARGEST = 300_000  # bytes
+SPIRAL = "task=spiral lr=0.02 batch_size=10 steps=5000 seed=0"
+DIGITS = "task=digits activation=relu hidden=32 batch_size=32 lr=0.02 steps=600 seed=0"
+
+
+def train(panel: Panel, recipe: str, until: int) -> None:
+    """Start a recipe and let it run up to a step."""
+    panel.show()
+    panel.enter("share", recipe)
+    expect(panel.field("share")).to_have_value(recipe)
+    panel.press("Rewind")
+    panel.until(lambda p: p.state == "ready" and p.step == 0, "a new start")
+    panel.press("Train")
+    panel.until(lambda p: p.step >= until, f"step {until}")
+
+
+def rest(panel: Panel) -> None:
+    panel.until(lambda p: p.state in ("finished", "paused"), "the end")
+    for figure in panel.root.locator("[role=img][data-frame]").all():
+        expect(figure).to_have_attribute("data-kind", "settle")
+    panel.page.mouse.move(2, 2)  # no hover
+    panel.page.evaluate("document.activeElement?.blur()")
+
+
+def take(panel: Panel, name: str) -> None:
+    picture = panel.root.locator(".jp-OutputArea-output").first.screenshot()
+    assert 5_000 < len(picture) < LARGEST, f"{name} has {len(picture)} bytes"
+    if os.environ.get("LABKIT_PICTURES"):
+        IMAGES.mkdir(parents=True, exist_ok=True)
+        (IMAGES / name).write_bytes(picture)
+
+
+def test_train_panel(converging: Notebook):
+    panel = converging.panel("Train")
+    panel.field("task").select_option("spiral")
+    panel.field("view").select_option("Decision boundary")
+    train(panel, SPIRAL, 3500)
+    panel.drag("learning rate", -12)
+    rest(panel)
+    take(panel, "train-panel.png")
+
+
+def test_weights(converging: Notebook):
+    panel = converging.panel("Train")
+    panel.field("task").select_option("spiral")
+    panel.field("view").select_option("Weights while they converge")
+    panel.field("tensor").select_option("layer1.weight")
+    train(panel, SPIRAL, 2200)
+    rest(panel)
+    take(panel, "weights.png")
+    panel.field("view").select_option("Decision boundary")
+
+
+def test_digits(converging: Notebook):
+    panel = converging.panel("Train", 1)
+    train(panel, DIGITS, 10)
+    rest(panel)
+    take(panel, "digits.png")
+
+
+def test_race(converging: Notebook):
+    panel = converging.panel("Race")
+    panel.show()
+    panel.press("Rewind")
+    panel.until(lambda p: p.state == "ready" and p.step == 0, "a new start")
+    panel.press("Race")
+    rest(panel)
+    take(panel, "race.png")
