@@ -31,6 +31,7 @@ export default {
     let request = 0;
     let timer = 0;
     let width = 0;
+    let top = null; // the margin that plotly left for the legend
     let config = null; // one object for good: when it changes, plotly forgets zooms and starts anew
 
     // -- frames in ---------------------------------------------------------------------------
@@ -124,6 +125,9 @@ export default {
       };
       const fresh = !gd.on;
       Plotly.react(gd, data, layout, (config ??= settings(Plotly, el))).catch((error) => console.error(error));
+      // Plotly places a legend by the margin of before: where its rows now need another, once more.
+      if (top !== null && top !== gd._fullLayout._size.t) Plotly.redraw(gd);
+      top = gd._fullLayout._size.t;
       if (fresh) gd.on("plotly_click", click);
       if (!canvas.isConnected) gd.querySelector(".main-svg").after(canvas); // under legend and hover
       const meta = spec.layout?.meta;

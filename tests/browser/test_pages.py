@@ -15,8 +15,9 @@ from tests.browser.pages import Figure, Notebook, eventually
 OVERLAPS = """
 (root) => {
   const kinds = ".xtitle, .ytitle, .y2title, .legendtext, .annotation-text";
-  const words = [...root.querySelectorAll(kinds)];
-  const boxes = words.map((w) => [w.textContent, w.getBoundingClientRect()]);
+  const words = [...root.querySelectorAll(
+    ".xtitle, .ytitle, .y2title, .legendtext, .annotation-text, .nsewdrag[data-subplot=xy]")];
+  const boxes = words.map((w) => [w.textContent || "the plot", w.getBoundingClientRect()]);
   const found = [];
   boxes.forEach(([a, p], i) => boxes.slice(i + 1).forEach(([b, q]) => {
     if (p.width && q.width && p.left + 1 < q.right && q.left + 1 < p.right
@@ -45,7 +46,7 @@ def test_the_first_notebook_shows_the_machine_and_still_figures(start_here: Note
     assert still.last.locator(".scatterlayer path").count() >= 8
 
 
-@pytest.mark.parametrize("size", [(1440, 900), (1100, 800), (800, 800)])
+@pytest.mark.parametrize("size", [(1440, 900), (1100, 800), (800, 800), (1440, 800)])
 def test_nothing_overlaps_or_scrolls(converging: Notebook, size: tuple[int, int]):
     page = converging.page
     page.set_viewport_size({"width": size[0], "height": size[1]})
@@ -78,8 +79,9 @@ def test_the_dark_theme_reaches_the_figures(converging: Notebook):
 
 def theme(notebook: Notebook, name: str) -> None:
     """Choose a theme in the settings menu."""
-    notebook.menu("Settings", "Theme")
-    notebook.menu(name)
+    notebook.menu("Settings")
+    for label in ("Theme", name):
+        notebook.page.locator(".lm-Menu-itemLabel").get_by_text(label, exact=True).click()
 
 
 def test_the_page_of_a_run_works_offline(browser: Browser, home: dict[str, str], tmp_path: Path):
