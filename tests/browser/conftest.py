@@ -20,10 +20,11 @@ import pytest
 
 from tests.browser_setup import ARGS, find, required
 
-sync_api = pytest.importorskip("playwright.sync_api") if not required() else None
-from playwright.sync_api import Browser, Playwright, sync_playwright  # noqa: E402
+if not required():
+    pytest.importorskip("playwright.sync_api")
+from playwright.sync_api import Browser, Playwright, sync_playwright
 
-from tests.browser.pages import Notebook  # noqa: E402
+from tests.browser.pages import Notebook
 
 HERE = Path(__file__).parent
 LAB = [sys.executable, "-c", "from labkit.cli import main; main()", "lab"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from playwright.sync_api import Locator, Page, expect
 
-PATIENCE = 25  # seconds; the machine may be shared
+PATIENCE = 60  # seconds; the machine may be shared
 PROMPTS = "[...document.querySelectorAll('.jp-CodeCell .jp-InputArea-prompt')]"
 
 # Dialogs and toasts that come up at any time, however short they stay.

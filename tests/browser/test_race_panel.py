@@ -54,6 +54,12 @@ def test_a_wrong_contender_is_answered(race: Panel):
     race.press("Add")
     assert "rmsprop" in race.alert()
     expect(race.button("Remove")).to_have_count(4)
+    race.enter("new contender", "optimizer=rmsprop")
+    race.press("Add")
+    expect(race.root.get_by_role("alert")).to_have_count(0)
+    race.button("Remove").last.click()
+    expect(race.button("Remove")).to_have_count(4)
+    race.field("new contender").fill("")
 
 
 @pytest.fixture
