@@ -85,14 +85,13 @@ def rows() -> list[Row]:
     """Both ratios."""
     quick = interleaved({"bare": bare, "recorded": recorded}, rounds=15)
     ratio = median_ratio(quick["recorded"], quick["bare"])
-    slow = interleaved({"bare": bare, "recorded": recorded, "tensorboard": tensorboard}, rounds=3)
-    over_bare = [
-        (t - b) / max(r - b, 1e-3 * b)
-        for b, r, t in zip(slow["bare"], slow["recorded"], slow["tensorboard"], strict=True)
-    ]
-    factor = statistics.median(over_bare)
+    slow = interleaved({"bare": bare, "tensorboard": tensorboard}, rounds=3)
     each = {name: 1e6 * statistics.median(times) / STEPS for name, times in quick.items()}
-    board = 1e6 * statistics.median(slow["tensorboard"]) / STEPS
+    board = 1e6 * statistics.median(b - a for a, b in zip(*slow.values(), strict=True)) / STEPS
+    added = statistics.median(b - a for a, b in zip(quick["bare"], quick["recorded"], strict=True))
+    # Within the noise recording may seem free; a hundredth of a step is the least we claim.
+    added = max(1e6 * added / STEPS, 0.01 * each["bare"])
+    factor = board / added
     return [
         Row(
             "a digits step, everything recorded / bare PyTorch loop",
@@ -104,8 +103,8 @@ def rows() -> list[Row]:
         ),
         Row(
             "overhead of TensorBoard add_histogram / of recording",
-            f"{each['recorded'] - each['bare']:+.0f} µs",
-            f"{board - each['bare']:+.0f} µs",
+            f"{added:+.0f} µs",
+            f"{board:+.0f} µs",
             factor,
             "at least 10",
             factor >= 10,
