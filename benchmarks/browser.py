@@ -97,7 +97,7 @@ def run_all(page: Page, url: str, name: str) -> None:
     page.wait_for_selector("text=/\\| Idle/", timeout=60_000)
     for _ in range(30):
         page.click(".lm-MenuBar >> text=Run")
-        page.click("text=Run All Cells >> nth=0")
+        page.click('.lm-Menu-itemLabel >> text="Run All Cells"')
         for _ in range(20):
             page.wait_for_timeout(100)
             prompt = page.inner_text(".jp-CodeCell .jp-InputPrompt >> nth=0")
