@@ -12,7 +12,7 @@ from typing import Any
 from labkit.panels.live_figure import LiveFigure, show_together
 from labkit.threads import one_thread
 
-RATE = 22.0  # frames per second at the most: each more costs training about a hundredth
+RATE = 22.0  # frames per second at the most: every frame takes time from training
 STATUS_EVERY = 0.25  # seconds between updates of the words
 
 Draw = Callable[[], Mapping[LiveFigure, Any]]
