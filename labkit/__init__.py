@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from labkit import batch as batch
     from labkit import figures as figures
     from labkit import views as views
-    from labkit.diagnose import Finding as Finding
     from labkit.errors import LabError as LabError
     from labkit.errors import RecipeError as RecipeError
+    from labkit.findings import Finding as Finding
     from labkit.history import History as History
     from labkit.initialize import INITS as INITS
     from labkit.machine import doctor as doctor
@@ -27,11 +27,14 @@ if TYPE_CHECKING:
     from labkit.panels import NeuronPanel as NeuronPanel
     from labkit.panels import RacePanel as RacePanel
     from labkit.panels import TrainPanel as TrainPanel
+    from labkit.propagation import signals as signals
     from labkit.race import Race as Race
     from labkit.recipe import Recipe as Recipe
     from labkit.results import Table as Table
     from labkit.results import report as report
     from labkit.session import Session as Session
+    from labkit.sweeps import grid as grid
+    from labkit.sweeps import sweep as sweep
     from labkit.tasks import TASKS as TASKS
     from labkit.training import fit as fit
     from labkit.training import train as train
@@ -52,9 +55,12 @@ _HOME = {
     "fit": "training",
     "Session": "session",
     "Race": "race",
+    "grid": "sweeps",
+    "sweep": "sweeps",
     # what was recorded, and what it says
     "History": "history",
-    "Finding": "diagnose",
+    "Finding": "findings",
+    "signals": "propagation",
     "anatomy": "weights",
     # see it and touch it
     "VIEWS": "views",

@@ -7,8 +7,8 @@ from concurrent.futures import Executor
 
 import numpy as np
 
-from labkit.diagnose import Finding
 from labkit.errors import RecipeError
+from labkit.findings import Finding
 from labkit.history import History
 from labkit.recipe import Recipe
 from labkit.session import Player
@@ -91,22 +91,11 @@ class Race(Player):
     @property
     def labels(self) -> list[str]:
         """What is particular to each recipe: `adam`, `sgd lr=0.1`."""
-        return [label for label, _ in self._labelled()]
+        return labels(self.recipes)
 
     def _labelled(self) -> list[tuple[str, Trainer]]:
         trainers = self.trainers
-        texts = [dict(_fields(trainer.recipe)) for trainer in trainers]
-        differing = {
-            part
-            for name in texts[0]
-            if any(text[name] != texts[0][name] for text in texts[1:])
-            for part in (name, name.removesuffix("_args"))  # arguments come with their owner
-        } or {"optimizer"}
-        labels = (
-            " ".join(filter(None, (_label(n, v) for n, v in text.items() if n in differing)))
-            for text in texts
-        )
-        return list(zip(labels, trainers, strict=True))
+        return list(zip(labels([t.recipe for t in trainers]), trainers, strict=True))
 
     def add(self, recipe: Recipe) -> None:
         """Another contender; all start anew.
@@ -139,6 +128,21 @@ class Race(Player):
                 self.shares_start, self.histories.items(), strict=True
             )
         ]
+
+
+def labels(recipes: Sequence[Recipe]) -> list[str]:
+    """What is particular to each of some recipes: `adam`, `sgd lr=0.1`."""
+    texts = [dict(_fields(recipe)) for recipe in recipes]
+    differing = {
+        part
+        for name in type(recipes[0]).model_fields
+        if any(text[name] != texts[0][name] for text in texts[1:])
+        for part in (name, name.removesuffix("_args"))  # arguments come with their owner
+    } or {"optimizer"}
+    return [
+        " ".join(filter(None, (_label(n, v) for n, v in text.items() if n in differing)))
+        for text in texts
+    ]
 
 
 def _fields(recipe: Recipe) -> list[tuple[str, object]]:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from labkit.diagnose import Finding, diverged, first_non_finite_layer
+from labkit.findings import Finding, diverged, first_non_finite_layer
 from labkit.history import History, Layout, Step
 
 INPUTS = torch.ones(4, 3)
@@ -107,4 +107,5 @@ def test_a_finding_is_plain_data():
         "message": "message.",
         "remedy": "remedy.",
         "evidence": {"x": 1},
+        "changes": {},
     }

@@ -22,12 +22,15 @@ class Finding:
         message: one sentence for the reader, numbers included.
         remedy: what to try.
         evidence: the numbers and the layer it rests on.
+        changes: the remedy as changes to the recipe (`recipe.replace(**finding.changes)`);
+            empty where there is none to give.
     """
 
     kind: str
     message: str
     remedy: str
     evidence: dict[str, Any] = field(default_factory=dict)
+    changes: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"{self.message} {self.remedy}"
