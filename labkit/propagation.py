@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -79,8 +80,12 @@ def signals(
                 name,
                 before[name].detach().numpy(),
                 after[name].detach().numpy(),
-                len(inputs) * before[name].grad.numpy(),  # type: ignore[operator, union-attr]
-                layer.weight.grad.numpy(),  # type: ignore[union-attr]
+                len(inputs) * _gradient(before[name]),
+                _gradient(layer.weight),
             )
             for name, layer in layers.items()
         ]
+
+
+def _gradient(tensor: Any) -> np.ndarray:
+    return tensor.grad.numpy()
