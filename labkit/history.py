@@ -9,35 +9,22 @@ from the kept weights for the steps that somebody looks at.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from labkit.errors import FileError, unknown
-from labkit.files import write_atomically
+from labkit.errors import unknown
+from labkit.statistics import QUANTILES, STATISTICS, describe, norms, quantiles
 
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-STATISTICS = (
-    "mean",
-    "std",
-    "min",
-    "max",
-    "norm",
-    "gradient_norm",
-    "update_ratio",
-    "distance",
-)
 _SCALARS = ("step", "loss", "lr")
 _EVALUATIONS = ("step", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
 
-FORMAT = "labkit.history/1"
 SNAPSHOT_BYTES = 256 * 2**20
 _STAGE_BYTES = 2**20
 _STAGE_STEPS = 1024
@@ -200,6 +187,7 @@ class History:
         self._scalars = _Table((3,), np.float64)
         self._evaluations = _Table((5,), np.float64)
         self._statistics = _Table((len(layout.names), len(STATISTICS)))
+        self._statistic_steps: np.ndarray | None = None  # all steps, but in a thinned history
         self._snapshots = _Chunks(layout.total)
         self._snapshot_steps = _Table((), np.int64)
         self._quantiles: dict[str, dict[int, np.ndarray]] = {}
@@ -208,7 +196,7 @@ class History:
         # The stage: a ring of rows that wait to become statistics and snapshots. It is
         # written over and over, so that the training path touches no new memory.
         self._stage_rows = int(np.clip(_STAGE_BYTES // (8 * max(1, layout.total)), 8, _STAGE_STEPS))
-        self._stage = np.zeros((2, self._stage_rows, layout.total), np.float32)
+        self._stage = np.empty((2, 0, layout.total), np.float32)
         self._recorded = 0
         self._digested = 0
         self._digesting = threading.RLock()
@@ -223,8 +211,8 @@ class History:
             weights: all of them as one flat vector, after the step's update.
             gradients: likewise, before the update; zeros for step 0. Both are copied.
         """
-        if self._recorded - self._digested >= self._stage_rows:
-            self._digest()
+        if self._recorded - self._digested >= self._stage.shape[1]:
+            self._make_room()
         place = self._recorded % self._stage_rows
         self._stage[0, place] = weights
         self._stage[1, place] = gradients
@@ -233,6 +221,14 @@ class History:
             row = (step.step, *step[3:])
             self._evaluations.append([math.nan if value is None else value for value in row])
         self._recorded += 1  # last: from here on a reader may take the row
+
+    def _make_room(self) -> None:
+        if self._stage.shape[1]:
+            self._digest()
+        elif self._statistic_steps is not None:
+            raise ValueError("this history is thinned: it cannot go on")
+        else:
+            self._stage = np.zeros((2, self._stage_rows, self.layout.total), np.float32)
 
     def mark(self, text: str) -> None:
         """Note something that happened now."""
@@ -261,12 +257,12 @@ class History:
             updates = np.diff(weights, axis=0, prepend=before[None])
             for i, name in enumerate(self.layout.names):
                 span = self.layout.span(name)
-                table[:, i] = _describe(
+                table[:, i] = describe(
                     weights[:, span],
                     gradients[:, span],
                     updates[:, span],
-                    before=before[span],
-                    initial=self._initial[span],
+                    self._initial[span],
+                    norms(before[None, span]),
                 )
         self._statistics.extend(table)
         self._keep_snapshots(first, weights)
@@ -312,6 +308,19 @@ class History:
             rows, column = self._evaluations.rows, _EVALUATIONS.index(name)
         return rows[:, 0], rows[:, column]
 
+    def best_step(self) -> int:
+        """The step of the lowest validation loss, the first of equals.
+
+        `weights(history.best_step())` are the weights that early stopping would keep.
+
+        Raises:
+            LookupError: no finite validation loss is recorded.
+        """
+        steps, losses = self.curve("val_loss")
+        if not np.isfinite(losses).any():
+            raise LookupError("no finite validation loss is recorded")
+        return int(steps[np.nanargmin(losses)])
+
     def statistic(self, name: str, tensor: str) -> tuple[np.ndarray, np.ndarray]:
         """Steps and values of one of `STATISTICS` of one tensor, `(n,)` each.
 
@@ -326,7 +335,13 @@ class History:
             self._digest()
             index = self.layout.names.index(tensor)
             values = self._statistics.rows[:, index, STATISTICS.index(name)]
-            return self._scalars.rows[: len(values), 0], values
+            return self._described_steps(), values
+
+    def _described_steps(self) -> np.ndarray:
+        """The steps of the statistics (call it under the lock, after `_digest`)."""
+        if self._statistic_steps is not None:
+            return self._statistic_steps
+        return self._scalars.rows[: len(self._statistics.rows), 0]
 
     def quantiles(self, tensor: str, most: int = 256) -> tuple[np.ndarray, np.ndarray]:
         """Steps `(k,)` and exact QUANTILES `(k, 5)` of one tensor's weights.
@@ -342,7 +357,7 @@ class History:
             chosen, steps = self._choose(most)
             missing = [k for k, step in enumerate(steps) if step not in known]
             if missing:
-                values = _quantiles(self._snapshots.take(chosen[missing], span))
+                values = quantiles(self._snapshots.take(chosen[missing], span))
                 known.update(zip(steps[missing].tolist(), values, strict=True))
             rows = [known[step] for step in steps.tolist()]
         return steps, np.stack(rows) if rows else np.empty((0, len(QUANTILES)), np.float32)
@@ -413,77 +428,45 @@ class History:
             rows["finding"] = self.finding["message"]
         return rows
 
-    # --- files -------------------------------------------------------------------------
+    # --- files and arrays ----------------------------------------------------------------
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write one safetensors file, its facts as JSON in the header; old or new, never half.
-
-        Returns:
-            The path, with `.safetensors` added where it had no suffix.
-        """
-        from safetensors.numpy import save
-
-        path = Path(path)
-        path = path.with_suffix(".safetensors") if not path.suffix else path
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Everything that was recorded, as arrays; `from_arrays` makes a history of them."""
         with self._digesting:
             self._digest()
-            _, snapshots = self.snapshots()
-            arrays = {
+            steps, snapshots = self.snapshots()
+            return {
                 "scalars": self._scalars.rows,
                 "evaluations": self._evaluations.rows,
                 "statistics": self._statistics.rows,
+                "statistic_steps": self._described_steps(),
                 "snapshots": snapshots,
-                "snapshot_steps": self._snapshot_steps.rows,
+                "snapshot_steps": steps,
                 "latest": np.empty(0, np.float32) if self._previous is None else self._previous,
             }
-            facts = {
-                "format": FORMAT,
-                "names": self.layout.names,
-                "shapes": self.layout.shapes,
-                "about": self.about,
-                "marks": [asdict(mark) for mark in self.marks],
-                "finding": self.finding,
-                "stride": self.stride,
-            }
-            data = save(
-                {name: np.ascontiguousarray(array) for name, array in arrays.items()},
-                {"history": json.dumps(facts)},
-            )
-        return write_atomically(path, data)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> History:
-        """Read what `save` wrote.
+    def from_arrays(
+        cls, layout: Layout, about: Mapping[str, Any] | None = None, **arrays: np.ndarray
+    ) -> History:
+        """A history of what is recorded already.
 
-        Raises:
-            FileError: no such file, cut short, or not a history.
+        It can go on where its statistics are of every step; a thinned one cannot.
+
+        Args:
+            layout, about: as for `History`.
+            arrays: `scalars (n, 3)`: step, loss, lr of step 0 and of every later one;
+                `evaluations (k, 5)`: step, training and validation loss and accuracy;
+                `statistics (m, tensors, 8)` at `statistic_steps (m,)`; `snapshots
+                (s, total)` at `snapshot_steps (s,)`, step 0 first; `latest (total,)`.
         """
-        from safetensors import SafetensorError, safe_open
-
-        path = Path(path)
-        if not path.is_file():
-            raise FileError(f"{path} is not there")
-        try:
-            with safe_open(path, framework="numpy") as file:
-                facts = json.loads((file.metadata() or {}).get("history", "null"))
-                if not isinstance(facts, dict) or facts.get("format") != FORMAT:
-                    raise FileError(
-                        f"{path} is a safetensors file, but not a history that labkit saved"
-                    )
-                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except FileError:
-            raise
-        except (SafetensorError, ValueError, OSError) as error:
-            raise FileError(
-                f"{path} cannot be read as a history: it is cut short or damaged ({error})"
-            ) from None
-        shapes = tuple(tuple(shape) for shape in facts["shapes"])
-        history = cls(Layout(tuple(facts["names"]), shapes), facts["about"])
-        history.marks = [Mark(**mark) for mark in facts["marks"]]
-        history.finding = facts["finding"]
-        history.stride = facts["stride"]
-        for name in ("scalars", "evaluations", "statistics", "snapshot_steps"):
-            getattr(history, f"_{name}").extend(arrays[name])
+        history = cls(layout, about)
+        history._scalars.extend(arrays["scalars"])
+        history._evaluations.extend(arrays["evaluations"])
+        history._statistics.extend(arrays["statistics"])
+        if len(arrays["statistics"]) < len(arrays["scalars"]):
+            history._statistic_steps = arrays["statistic_steps"]
+        history._snapshot_steps.extend(arrays["snapshot_steps"])
         for row in arrays["snapshots"]:
             history._snapshots.append(row)
         if len(arrays["latest"]):
@@ -492,46 +475,23 @@ class History:
         history._recorded = history._digested = len(history)
         return history
 
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write one safetensors file, its facts as JSON in the header; old or new, never half.
 
-def _describe(
-    weights: np.ndarray,
-    gradients: np.ndarray,
-    updates: np.ndarray,
-    *,
-    before: np.ndarray,
-    initial: np.ndarray,
-) -> np.ndarray:
-    """STATISTICS of one tensor at many steps: `(steps, count)` arrays to `(steps, 8)`.
+        Returns:
+            The path, with `.safetensors` added where it had no suffix.
+        """
+        from labkit.history_file import save
 
-    `before` are the weights before the first of these steps.
-    """
-    count = weights.shape[1]
-    mean = weights.mean(axis=1)
-    std = _norm(weights - mean[:, None]) / math.sqrt(count)
-    norm = _norm(weights)
-    norm_before = np.concatenate([_norm(before[None]), norm[:-1]])
-    ratio = np.where(norm_before > 0, _norm(updates) / norm_before, np.nan)
-    columns = [mean, std, weights.min(axis=1), weights.max(axis=1), norm]
-    columns += [_norm(gradients), ratio, _norm(weights - initial)]
-    return np.stack(columns, axis=1)
+        return save(self, path)
 
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> History:
+        """Read what `save` wrote.
 
-def _quantiles(rows: np.ndarray) -> np.ndarray:
-    """QUANTILES of each row, interpolated linearly, as `numpy.quantile` does by default.
+        Raises:
+            FileError: no such file, cut short, or not a history.
+        """
+        from labkit.history_file import load
 
-    One sort for all of them is faster than numpy's partition for each. A row with a NaN
-    has no quantiles, as in numpy.
-    """
-    last = rows.shape[1] - 1
-    ordered = np.sort(rows, axis=1)  # NaN comes last
-    ordered[np.isnan(ordered[:, -1])] = np.nan
-    places = np.array(QUANTILES) * last
-    below = places.astype(int)
-    share = (places - below).astype(np.float32)
-    lower, upper = ordered[:, below], ordered[:, np.minimum(below + 1, last)]
-    with np.errstate(all="ignore"):  # infinities and huge numbers of a diverging run
-        return lower + (upper - lower) * share
-
-
-def _norm(rows: np.ndarray) -> np.ndarray:
-    return np.sqrt(np.vecdot(rows, rows))
+        return load(path)
