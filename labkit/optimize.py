@@ -1,7 +1,10 @@
 """Optimizers and schedules by name, over `torch.optim`.
 
 An OPTIMIZERS entry is `make(params, lr, weight_decay, *, its own arguments)` and returns
-a `torch.optim.Optimizer`, or a list of them where parameters need different ones.
+a `torch.optim.Optimizer`, or a list of them where parameters need different ones. Its
+traits say what it needs: `closure` (it asks for the loss several times a step),
+`full_batch` (why it wants one), `matrices` (it does its own work on matrices only),
+`first_lr` (later learning rates do nothing), `weight_decay=False` (it has none).
 A SCHEDULES entry is `make(optimizer, steps, *, its own arguments)` and returns a
 `torch.optim.lr_scheduler` for an optimizer whose lr is 1, so that what it computes is
 the factor on the recipe's learning rate: moving the slider mid-run keeps the shape.
@@ -10,7 +13,7 @@ the factor on the recipe's learning rate: moving the slider mid-run keeps the sh
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from torch import Tensor, optim
@@ -18,6 +21,9 @@ from torch.optim import lr_scheduler
 
 from labkit.parameters import knob
 from labkit.registry import Registry
+
+if TYPE_CHECKING:
+    from labkit.recipe import Recipe
 
 OPTIMIZERS = Registry("optimizer")
 SCHEDULES = Registry("schedule")
@@ -35,13 +41,17 @@ Eps = Annotated[float, knob(1e-16, 1.0, scale="log", help="keeps the division fi
 KINGMA = "Kingma & Ba 2015"
 
 
-@OPTIMIZERS.register("sgd", formula="w ← w - lr·g", source="Robbins & Monro 1951")
+@OPTIMIZERS.register(
+    "sgd", formula="w ← w - lr·g", source="Robbins & Monro 1951", elementwise="scaled"
+)
 def sgd(params: Params, lr: float, weight_decay: float) -> optim.Optimizer:
     """Step down the gradient, nothing else."""
     return optim.SGD(params, lr=lr, weight_decay=weight_decay)
 
 
-@OPTIMIZERS.register("momentum", formula="v ← μv + g; w ← w - lr·v", source="Polyak 1964")
+@OPTIMIZERS.register(
+    "momentum", formula="v ← μv + g; w ← w - lr·v", source="Polyak 1964", elementwise="scaled"
+)
 def momentum(
     params: Params, lr: float, weight_decay: float, *, momentum: Momentum = 0.9
 ) -> optim.Optimizer:
@@ -49,7 +59,9 @@ def momentum(
     return optim.SGD(params, lr=lr, weight_decay=weight_decay, momentum=momentum)
 
 
-@OPTIMIZERS.register("nesterov", formula="w ← w - lr·(g + μv)", source="Sutskever et al. 2013")
+@OPTIMIZERS.register(
+    "nesterov", formula="w ← w - lr·(g + μv)", source="Sutskever et al. 2013", elementwise="scaled"
+)
 def nesterov(
     params: Params,
     lr: float,
@@ -61,7 +73,7 @@ def nesterov(
     return optim.SGD(params, lr, momentum, weight_decay=weight_decay, nesterov=True)
 
 
-@OPTIMIZERS.register("adam", formula="w ← w - lr·m̂/(√v̂ + ε)", source=KINGMA)
+@OPTIMIZERS.register("adam", formula="w ← w - lr·m̂/(√v̂ + ε)", source=KINGMA, elementwise="scaled")
 def adam(
     params: Params,
     lr: float,
@@ -75,7 +87,13 @@ def adam(
     return optim.Adam(params, lr, (beta1, beta2), eps, weight_decay)
 
 
-@OPTIMIZERS.register("adamw", formula="Adam; w ← w - lr·λ·w", source="Loshchilov & Hutter 2019")
+@OPTIMIZERS.register(
+    "adamw",
+    formula="Adam; w ← w - lr·λ·w",
+    source="Loshchilov & Hutter 2019",
+    elementwise="scaled",
+    decoupled=True,
+)
 def adamw(
     params: Params,
     lr: float,
@@ -89,7 +107,9 @@ def adamw(
     return optim.AdamW(params, lr, (beta1, beta2), eps, weight_decay)
 
 
-@OPTIMIZERS.register("nadam", formula="Adam with Nesterov's look-ahead", source="Dozat 2016")
+@OPTIMIZERS.register(
+    "nadam", formula="Adam with Nesterov's look-ahead", source="Dozat 2016", elementwise="scaled"
+)
 def nadam(
     params: Params,
     lr: float,
@@ -103,7 +123,12 @@ def nadam(
     return optim.NAdam(params, lr, (beta1, beta2), eps, weight_decay)
 
 
-@OPTIMIZERS.register("radam", formula="Adam with a rectified first phase", source="Liu et al. 2020")
+@OPTIMIZERS.register(
+    "radam",
+    formula="Adam with a rectified first phase",
+    source="Liu et al. 2020",
+    elementwise="scaled",
+)
 def radam(
     params: Params,
     lr: float,
@@ -117,7 +142,12 @@ def radam(
     return optim.RAdam(params, lr, (beta1, beta2), eps, weight_decay)
 
 
-@OPTIMIZERS.register("adamax", formula="w ← w - lr·m̂/max(|g|…)", source=f"{KINGMA}, section 7.1")
+@OPTIMIZERS.register(
+    "adamax",
+    formula="w ← w - lr·m̂/max(|g|…)",
+    source=f"{KINGMA}, section 7.1",
+    elementwise="scaled",
+)
 def adamax(
     params: Params,
     lr: float,
@@ -131,13 +161,17 @@ def adamax(
     return optim.Adamax(params, lr, (beta1, beta2), eps, weight_decay)
 
 
-@OPTIMIZERS.register("adagrad", formula="w ← w - lr·g/√Σg²", source="Duchi et al. 2011")
+@OPTIMIZERS.register(
+    "adagrad", formula="w ← w - lr·g/√Σg²", source="Duchi et al. 2011", elementwise="scaled"
+)
 def adagrad(params: Params, lr: float, weight_decay: float, *, eps: Eps = 1e-10) -> optim.Optimizer:
     """Steps shrink with all gradients ever seen."""
     return optim.Adagrad(params, lr, weight_decay=weight_decay, eps=eps)
 
 
-@OPTIMIZERS.register("adadelta", formula="w ← w - lr·g·RMS(Δw)/RMS(g)", source="Zeiler 2012")
+@OPTIMIZERS.register(
+    "adadelta", formula="w ← w - lr·g·RMS(Δw)/RMS(g)", source="Zeiler 2012", elementwise="scaled"
+)
 def adadelta(
     params: Params,
     lr: float,
@@ -150,7 +184,9 @@ def adadelta(
     return optim.Adadelta(params, lr, rho, eps, weight_decay)
 
 
-@OPTIMIZERS.register("rmsprop", formula="w ← w - lr·g/√E[g²]", source="Hinton 2012, lecture 6e")
+@OPTIMIZERS.register(
+    "rmsprop", formula="w ← w - lr·g/√E[g²]", source="Hinton 2012, lecture 6e", elementwise="scaled"
+)
 def rmsprop(
     params: Params,
     lr: float,
@@ -165,7 +201,10 @@ def rmsprop(
 
 
 @OPTIMIZERS.register(
-    "asgd", formula="SGD and the mean of its path", source="Polyak & Juditsky 1992"
+    "asgd",
+    formula="SGD and the mean of its path",
+    source="Polyak & Juditsky 1992",
+    elementwise="own",
 )
 def asgd(
     params: Params,
@@ -182,8 +221,10 @@ def asgd(
     "rprop",
     formula="w ← w - sign(g)·Δ",
     source="Riedmiller & Braun 1993",
+    elementwise="own",
     weight_decay=False,
-    advice="the learning rate is only its first step size; it wants full batches",
+    full_batch="it goes by the gradient's sign, and minibatches flip that by chance",
+    first_lr=True,
 )
 def rprop(
     params: Params,
@@ -215,7 +256,7 @@ def adafactor(
     source="Liu & Nocedal 1989",
     weight_decay=False,
     closure=True,
-    advice="it reads curvature from differences of gradients: use the full batch",
+    full_batch="it reads curvature from how gradients change, and other samples change them too",
 )
 def lbfgs(
     params: Params,
@@ -231,7 +272,10 @@ def lbfgs(
 
 
 @OPTIMIZERS.register(
-    "muon", formula="W ← W - lr·orthogonalized(M)", source="Jordan et al. 2024; torch.optim.Muon"
+    "muon",
+    formula="W ← W - lr·orthogonalized(M)",
+    source="Jordan et al. 2024; torch.optim.Muon",
+    matrices=True,
 )
 def muon(
     params: Params, lr: float, weight_decay: float, *, momentum: Momentum = 0.95
@@ -266,6 +310,49 @@ def build(
     """
     made = OPTIMIZERS[name].make(params, lr, weight_decay, **(arguments or {}))
     return made if isinstance(made, list) else [made]
+
+
+def advice(recipe: Recipe) -> list[str]:
+    """What a person should know about a combination that works, but not as it seems.
+
+    Returns:
+        One or two sentences each; nothing where there is nothing to say.
+    """
+    from labkit import networks  # only where somebody asks
+
+    name, traits = recipe.optimizer, OPTIMIZERS[recipe.optimizer].traits
+    notes = []
+    if why := traits.get("full_batch"):
+        samples = len(recipe.data().train_inputs)
+        if recipe.batch_size < samples:
+            notes.append(
+                f"{name} with minibatches of {recipe.batch_size}: {why}. It works best with all "
+                f"{samples} training samples at once: batch_size={samples}."
+            )
+    if traits.get("first_lr") and recipe.schedule != "constant":
+        notes.append(
+            f"{name} takes the learning rate as its very first step size only: the schedule "
+            f"{recipe.schedule} does nothing after that."
+        )
+    if traits.get("matrices"):
+        weights = {
+            key: p.ndim
+            for key, p in networks.build(recipe).named_parameters()
+            if key.endswith("weight")
+        }
+        matrices = [key for key, ndim in weights.items() if ndim == 2]
+        others = [f"{key} ({ndim}-D)" for key, ndim in weights.items() if ndim != 2]
+        if not matrices:
+            notes.append(
+                f"{name} moves matrices, and no weight here is one: adamw does all the work. "
+                "Choose adamw."
+            )
+        elif others:
+            notes.append(
+                f"{name} moves matrices, here {', '.join(matrices)} alone. What is no matrix is "
+                f"left to adamw: {', '.join(others)}, and the biases."
+            )
+    return notes
 
 
 # --- schedules -----------------------------------------------------------------------

@@ -13,7 +13,7 @@ from labkit.networks import ACTIVATIONS, NETWORKS
 from labkit.optimize import OPTIMIZERS, SCHEDULES
 from labkit.parameters import Strict, explain, knob, parameters, parse, spell
 from labkit.registry import Entry
-from labkit.tasks import TASKS, Data, load
+from labkit.tasks import TASKS, Data, Missing, check_spoiling, load
 
 # Fields that name an entry of a registry.
 REGISTRIES = {
@@ -94,10 +94,32 @@ class Recipe(Strict):
         float,
         knob(0.0, 1.0, step=1e-4, scale="text", group="training", help="pull towards zero"),
     ] = 0.0
+    patience: Annotated[
+        int,
+        knob(
+            0,
+            1000,
+            scale="text",
+            group="training",
+            help="stop after so many evaluations without a lower validation loss (0: never)",
+        ),
+    ] = 0
     samples: Annotated[
         int, knob(10, 20_000, step=10, group="data", help="size of the data set")
     ] = 500
     noise: Annotated[float, knob(0.0, 1.0, step=0.01, group="data", help="of the data")] = 0.05
+    train_share: Annotated[
+        float,
+        knob(0.01, 1.0, step=0.1, scale="log", group="data", help="share of training samples used"),
+    ] = 1.0
+    label_noise: Annotated[
+        float,
+        knob(0.0, 1.0, step=0.01, group="data", help="share of training labels that are wrong"),
+    ] = 0.0
+    missing: Annotated[
+        Missing,
+        knob(group="data", help="what training never sees: the first class, or a region"),
+    ] = "nothing"
     data_seed: Annotated[
         int, knob(0, 2**31 - 1, scale="text", group="data", help="draws the data")
     ] = 0
@@ -158,6 +180,7 @@ class Recipe(Strict):
             raise ValueError(
                 f"samples={self.samples} is not allowed: {self.task} has {task['largest']}"
             )
+        check_spoiling(self.entry("task"), self.label_noise, self.missing)
         if self.entry("network").traits.get("images_only") and not task["image"]:
             pictures = [name for name, entry in TASKS.items() if entry.traits["image"]]
             raise ValueError(
@@ -179,7 +202,15 @@ class Recipe(Strict):
 
     def data(self) -> Data:
         """The task's samples, on the CPU."""
-        return load(self.task, self.samples, self.noise, self.data_seed)
+        return load(
+            self.task,
+            self.samples,
+            self.noise,
+            self.data_seed,
+            train_share=self.train_share,
+            label_noise=self.label_noise,
+            missing=self.missing,
+        )
 
     def replace(self, **changes: Any) -> Recipe:
         """Another recipe with some fields changed, checked like a new one.

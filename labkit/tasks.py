@@ -14,11 +14,13 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from labkit.errors import RecipeError
 from labkit.registry import Entry, Registry
 
 TASKS = Registry("task")
 
 Kind = Literal["classification", "regression"]
+Missing = Literal["nothing", "class", "region"]
 Arrays = tuple[np.ndarray, np.ndarray]
 
 VALIDATION_SHARE = 0.3
@@ -65,7 +67,8 @@ class Data:
     """A task's samples, split once and for all.
 
     Inputs are float32 of shape `(n, ...)`; targets are int64 classes of shape `(n,)` or,
-    for regression, float32 of shape `(n, 1)`.
+    for regression, float32 of shape `(n, 1)`. `mislabelled` says of each training sample
+    whether its label was replaced by a wrong one.
     """
 
     kind: Kind
@@ -74,6 +77,7 @@ class Data:
     train_targets: torch.Tensor
     val_inputs: torch.Tensor
     val_targets: torch.Tensor
+    mislabelled: torch.Tensor
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -94,28 +98,87 @@ class Data:
         """The same data on another device."""
         tensors = {
             name: getattr(self, name).to(device)
-            for name in ("train_inputs", "train_targets", "val_inputs", "val_targets")
+            for name in (
+                "train_inputs",
+                "train_targets",
+                "val_inputs",
+                "val_targets",
+                "mislabelled",
+            )
         }
         return Data(self.kind, self.classes, **tensors)
 
 
-def load(name: str, samples: int, noise: float, seed: int = 0) -> Data:
+def load(
+    name: str,
+    samples: int,
+    noise: float,
+    seed: int = 0,
+    *,
+    train_share: float = 1.0,
+    label_noise: float = 0.0,
+    missing: Missing = "nothing",
+) -> Data:
     """Make a task's data: the same arguments give the same tensors.
+
+    The last three spoil the training samples only, in this order: some are `missing`, a
+    share of the rest is used, and some labels of those are wrong. Validation stays whole
+    and true, so that it shows what the spoiling does. A smaller share is part of a larger
+    one, and so are the wrong labels of less noise.
 
     Args:
         name: a name in `TASKS`.
         samples: how many samples before the split; 30 % of them validate.
         noise: in the task's own unit (`TASKS[name].traits["noise_unit"]`).
-        seed: of the samples, their noise and the split.
+        seed: of the samples, their noise, the split and the wrong labels.
+        train_share: how many of the training samples are used (at least one).
+        label_noise: how many of the used labels become another class, each of the others
+            equally often.
+        missing: what training never sees: the first class (0), or a region of the inputs:
+            points with both coordinates positive; for one input, the middle third of the
+            range of all samples.
 
     Raises:
-        RecipeError: an unknown name.
+        RecipeError: an unknown name, or samples that cannot be spoiled in this way.
     """
-    return _make(TASKS[name], samples, noise, seed)
+    entry = TASKS[name]
+    check_spoiling(entry, label_noise, missing)
+    return _make(entry, samples, noise, seed, train_share, label_noise, missing)
 
 
-@lru_cache(maxsize=16)
-def _make(entry: Entry, samples: int, noise: float, seed: int) -> Data:
+def check_spoiling(entry: Entry, label_noise: float, missing: Missing) -> None:
+    """Refuse what cannot be done to a task's training samples, and say what can be.
+
+    Raises:
+        RecipeError: labels or classes of a regression, or a region of pictures.
+    """
+    if label_noise and not entry.traits["classes"]:
+        raise RecipeError(
+            f"label_noise={label_noise:g} is not allowed: task={entry.name!r} has no labels "
+            "to mix up. For noisy targets use noise"
+        )
+    if missing == "class" and not entry.traits["classes"]:
+        raise RecipeError(
+            f"missing='class' is not allowed: task={entry.name!r} has no classes. "
+            "Use missing='region', or a task with classes"
+        )
+    if missing == "region" and entry.traits["image"]:
+        raise RecipeError(
+            f"missing='region' is not allowed: task={entry.name!r} has pictures, and they lie "
+            "in no plane. Use missing='class', or a task of points such as moons"
+        )
+
+
+@lru_cache(maxsize=32)
+def _make(
+    entry: Entry,
+    samples: int,
+    noise: float,
+    seed: int,
+    train_share: float,
+    label_noise: float,
+    missing: Missing,
+) -> Data:
     rng = np.random.default_rng(seed)
     inputs, targets = entry.make(samples, noise, rng)
     order = rng.permutation(len(inputs))
@@ -126,14 +189,54 @@ def _make(entry: Entry, samples: int, noise: float, seed: int) -> Data:
     else:
         y = torch.from_numpy(targets.astype(np.float32)).reshape(-1, 1)
     held_out = max(1, round(len(x) * VALIDATION_SHARE))
+    rows = torch.arange(held_out, len(x))
+    if missing != "nothing":
+        gone = y == 0 if missing == "class" else _region(entry, x)
+        rows = rows[~gone[held_out:]]
+        if not len(rows):
+            raise RecipeError(
+                f"missing={missing!r} leaves no training sample of task={entry.name!r} with "
+                f"samples={samples}: use more samples, or missing='nothing'"
+            )
+    rows = rows[: max(1, round(len(rows) * train_share))]
+    labels, mislabelled = _mislabel(y[rows], entry.traits["classes"], label_noise, seed)
     return Data(
         entry.traits["kind"],
         entry.traits["classes"],
-        x[held_out:],
-        y[held_out:],
+        x[rows],
+        labels,
         x[:held_out],
         y[:held_out],
+        mislabelled,
     )
+
+
+def _region(entry: Entry, inputs: torch.Tensor) -> torch.Tensor:
+    """Which samples lie in the region that `missing='region'` means."""
+    if inputs.shape[1:] == (2,):
+        return (inputs > 0).all(dim=1)
+    if inputs.shape[1:] == (1,):
+        low, high = inputs.min(), inputs.max()
+        third = (high - low) / 3
+        return ((inputs > low + third) & (inputs < high - third)).flatten()
+    raise RecipeError(
+        f"missing='region' is not allowed: task={entry.name!r} has inputs of shape "
+        f"{tuple(inputs.shape[1:])}. Use a task with one or two inputs, such as moons"
+    )
+
+
+def _mislabel(
+    labels: torch.Tensor, classes: int, share: float, seed: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Labels, a share of them replaced, and which ones those are."""
+    mislabelled = torch.zeros(len(labels), dtype=torch.bool)
+    if not share:
+        return labels, mislabelled
+    rng = np.random.default_rng([seed, 1])  # a stream of its own: the samples stay the same
+    order, shift = rng.permutation(len(labels)), rng.integers(1, classes, len(labels))
+    mislabelled[torch.from_numpy(order[: round(share * len(labels))])] = True
+    others = (labels + torch.from_numpy(shift)) % classes
+    return torch.where(mislabelled, others, labels), mislabelled
 
 
 def _halves(samples: int) -> np.ndarray:

@@ -43,6 +43,39 @@ def evaluation_interval(steps: int) -> int:
     return max(1, min(steps // 10, max(40, steps // 50)))
 
 
+class Patience:
+    """Early stopping: tells when the validation loss has not improved for some evaluations.
+
+    The weights to keep are those of the best evaluation, not the last ones. Prechelt
+    (1998), "Early Stopping - But When?", compares this kind of rule with others.
+
+    Args:
+        evaluations: how many without a new lowest loss are too many; 0 waits for ever.
+
+    Attributes:
+        best_step: the step of the lowest loss so far.
+    """
+
+    def __init__(self, evaluations: int) -> None:
+        self.evaluations = evaluations
+        self.best_step = 0
+        self._best = math.inf
+        self._waited = 0
+
+    def over(self, step: int, val_loss: float) -> bool:
+        """Take an evaluation into account; whether it was one too many."""
+        if val_loss < self._best:
+            self._best, self.best_step, self._waited = val_loss, step, 0
+        else:
+            self._waited += 1
+        return 0 < self.evaluations <= self._waited
+
+    @property
+    def text(self) -> str:
+        """The mark that a history gets where a run ends early."""
+        return f"stopped early: best at step {self.best_step}"
+
+
 class Trainer:
     """A network in training: `advance()` makes one step.
 
@@ -81,6 +114,8 @@ class Trainer:
         self._seen = lambda tensor: views[id(tensor)] if views else tensor.cpu().numpy()
         self.step = 0
         self.finding: Finding | None = None
+        self.patience = Patience(recipe.patience)
+        self.stopped_early = False
         self._loss = functional.cross_entropy if self.data.classes else functional.mse_loss
         self._batches = self._shuffled_batches()
         entry = recipe.entry("optimizer")
@@ -95,13 +130,17 @@ class Trainer:
         self._schedule = optimize.Schedule(recipe.schedule, recipe.steps, recipe.schedule_args)
         self._constant = recipe.schedule == "constant"
         self._lr = math.nan  # what the optimizers were told last
-        if history is not None and not len(history):
-            self._record(Step(0, math.nan, recipe.lr, *self.evaluate()))
+        if (history is not None and not len(history)) or recipe.patience:
+            start = Step(0, math.nan, recipe.lr, *self.evaluate())
+            self._patience_over(start)
+            if history is not None and not len(history):
+                self._record(start)
 
     @property
     def finished(self) -> bool:
         """Whether there is nothing left to do."""
-        return self.finding is not None or self.step >= self.recipe.steps
+        ended = self.finding is not None or self.stopped_early
+        return ended or self.step >= self.recipe.steps
 
     def advance(self) -> Step | None:
         """Make one step.
@@ -134,7 +173,15 @@ class Trainer:
         if record.train_loss is not None and not math.isfinite(record.train_loss):
             # The update itself broke the weights: the next batch would only confirm it.
             self._diverge(self.step, record.train_loss, self.data.train_inputs)
+        elif due and self._patience_over(record) and not last:
+            self.stopped_early = True
+            if self.history is not None:
+                self.history.mark(self.patience.text)
         return record
+
+    def _patience_over(self, record: Step) -> bool:
+        assert record.val_loss is not None  # whoever asks has evaluated
+        return self.patience.over(record.step, record.val_loss)
 
     def _diverge(self, step: int, loss: float, inputs: Tensor) -> None:
         self.finding = diverged(step, loss, self.network, inputs, self.history)
@@ -259,7 +306,8 @@ def train(recipe: Recipe, history: History | None = None) -> Iterator[Step]:
         history: where to record weights and statistics (`new_history(recipe)`).
 
     Yields:
-        A `Step` after each update; ends early where the loss is no longer finite.
+        A `Step` after each update; ends early where the loss is no longer finite, or
+        where the recipe's patience is over.
     """
     with one_thread():
         trainer = Trainer(recipe, history)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import os
 import sys
 import threading
@@ -246,6 +247,24 @@ def test_marks_are_made_where_the_run_is():
     record(history, *random_walk(3))
     history.mark("lr 0.1 → 1")
     assert [(mark.step, mark.text) for mark in history.marks] == [(0, "before"), (3, "lr 0.1 → 1")]
+
+
+def test_the_best_step_is_that_of_the_lowest_validation_loss():
+    history = History(LAYOUT)
+    flat = np.zeros(LAYOUT.total, np.float32)
+    for step, loss in enumerate([0.9, None, 0.4, math.nan, 0.4, 0.5]):
+        history.record(Step(step, 0.1, 0.1, 0.1, None, loss), flat, flat)
+    assert history.best_step() == 2, "the first of equals; NaN is not the lowest"
+
+
+def test_without_a_validation_loss_there_is_no_best_step():
+    history = History(LAYOUT)
+    with pytest.raises(LookupError, match="no finite validation loss"):
+        history.best_step()
+    flat = np.zeros(LAYOUT.total, np.float32)
+    history.record(Step(0, 0.1, 0.1, 0.1, None, math.nan), flat, flat)
+    with pytest.raises(LookupError, match="no finite validation loss"):
+        history.best_step()
 
 
 def test_an_empty_history():

@@ -55,6 +55,12 @@ def any_recipe(rng: np.random.Generator) -> Recipe:
     optimizer = REGISTRIES["optimizer"][values.get("optimizer", FIELDS["optimizer"].default)]
     if not task["image"]:
         values.pop("network", None)
+    if not task["classes"]:
+        values.pop("label_noise", None)
+    if task["image"] and values.get("missing") == "region":
+        values.pop("missing")
+    if not task["classes"] and values.get("missing") == "class":
+        values.pop("missing")
     if not optimizer.traits.get("weight_decay", True):
         values.pop("weight_decay", None)
     if "samples" in values:
@@ -208,6 +214,13 @@ BAD = [
     ({"optimizer": "lbfgs", "weight_decay": 0.1}, ["weight_decay=0.1", "lbfgs"]),
     ({"optimizer": "rprop", "weight_decay": 0.1}, ["weight_decay=0.1", "rprop"]),
     ({"task": "digits", "samples": 5000}, ["samples=5000", "digits", "1797"]),
+    ({"task": "regression", "label_noise": 0.2}, ["label_noise=0.2", "'regression'", "use noise"]),
+    ({"task": "regression", "missing": "class"}, ["missing='class'", "missing='region'"]),
+    ({"task": "digits", "missing": "region"}, ["missing='region'", "pictures", "'class'"]),
+    ({"missing": "classes"}, ["missing='classes'", "one of nothing, class, region"]),
+    ({"train_share": 0}, ["train_share=0 is", "a number from 0.01 to 1"]),
+    ({"label_noise": 1.5}, ["label_noise=1.5", "a number from 0 to 1"]),
+    ({"patience": -1}, ["patience=-1", "a whole number from 0 to 1000"]),
 ]
 
 

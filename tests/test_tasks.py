@@ -173,8 +173,134 @@ def test_data_moves_to_a_device():
     assert (moved.kind, moved.classes, moved.input_shape) == (data.kind, 3, (2,))
     assert all(
         getattr(moved, name).device.type == "meta"
-        for name in ("train_inputs", "train_targets", "val_inputs", "val_targets")
+        for name in ("train_inputs", "train_targets", "val_inputs", "val_targets", "mislabelled")
     )
+
+
+# --- spoiled training samples ----------------------------------------------------------
+
+CLASSIFIED = [name for name, entry in TASKS.items() if entry.traits["classes"]]
+SPOILT = {"train_share": 0.3, "label_noise": 0.25}
+
+
+def rows(inputs: torch.Tensor, *more: torch.Tensor) -> list[tuple]:
+    """Samples as tuples, so that sets of them can be compared."""
+    columns = [inputs.flatten(1), *(item.reshape(len(item), -1) for item in more)]
+    return [tuple(row) for row in torch.cat(columns, 1).tolist()]
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_validation_stays_whole_and_true(name):
+    whole = load(name, 200, 0.1, 2)
+    missing = "class" if name in CLASSIFIED else "region"
+    noise = 0.5 if name in CLASSIFIED else 0.0
+    spoilt = load(name, 200, 0.1, 2, train_share=0.2, label_noise=noise, missing=missing)
+    assert torch.equal(spoilt.val_inputs, whole.val_inputs)
+    assert torch.equal(spoilt.val_targets, whole.val_targets)
+    assert len(spoilt.train_inputs) < 0.3 * len(whole.train_inputs)
+    assert set(rows(spoilt.train_inputs)) <= set(rows(whole.train_inputs))
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_share_is_part_of_every_larger_one(name):
+    before: set[tuple] = set()
+    for share in (0.01, 0.1, 0.33, 0.8, 1.0):
+        data = load(name, 300, 0.1, train_share=share)
+        now = rows(data.train_inputs, data.train_targets)
+        assert len(now) == round(210 * share)
+        assert before <= set(now)
+        before = set(now)
+    assert len(load(name, 10, 0.1, train_share=0.01).train_inputs) == 1, "one sample at least"
+
+
+@pytest.mark.parametrize("name", CLASSIFIED)
+def test_a_share_of_the_labels_is_wrong(name):
+    whole = load(name, 400, 0.1, 5)
+    before = torch.zeros(280, dtype=torch.bool)
+    for share in (0.0, 0.1, 0.45, 1.0):
+        data = load(name, 400, 0.1, 5, label_noise=share)
+        assert torch.equal(data.train_inputs, whole.train_inputs)
+        assert torch.equal(data.mislabelled, data.train_targets != whole.train_targets)
+        assert data.mislabelled.sum() == round(280 * share)
+        assert not (before & ~data.mislabelled).any(), "less noise is part of more"
+        before = data.mislabelled
+        assert 0 <= int(data.train_targets.min()) <= int(data.train_targets.max()) < data.classes
+
+
+def test_each_other_class_is_as_likely_a_wrong_label():
+    truth = load("blobs", 15_000, 0.1).train_targets
+    wrong = load("blobs", 15_000, 0.1, label_noise=1.0).train_targets
+    counts = torch.bincount((wrong - truth) % 3, minlength=3)
+    assert counts[0] == 0
+    assert counts[1] / counts.sum() == pytest.approx(0.5, abs=0.02)  # 2 deviations: 0.01
+
+
+def test_wrong_labels_come_with_the_data_seed():
+    one, two = (load("moons", 200, 0.1, seed, label_noise=0.3).mislabelled for seed in (0, 1))
+    assert not torch.equal(one, two)
+
+
+@pytest.mark.parametrize("name", CLASSIFIED)
+def test_the_missing_class_is_the_first_and_only_that(name):
+    whole, data = load(name, 300, 0.1), load(name, 300, 0.1, missing="class")
+    kept = whole.train_targets != 0
+    assert torch.equal(data.train_inputs, whole.train_inputs[kept])
+    assert torch.equal(data.train_targets, whole.train_targets[kept])
+    assert 0 in data.val_targets
+
+
+@pytest.mark.parametrize("name", PLANAR)
+def test_the_missing_region_of_a_plane_is_its_upper_right_quarter(name):
+    whole, data = load(name, 300, 0.1), load(name, 300, 0.1, missing="region")
+    inside = [x > 0 and y > 0 for x, y in whole.train_inputs.tolist()]
+    assert sum(inside) > 20
+    assert len(data.train_inputs) == len(whole.train_inputs) - sum(inside)
+    assert (data.train_inputs.min(dim=1).values <= 0).all()
+
+
+def test_the_missing_region_of_a_line_is_its_middle_third():
+    whole, data = load("regression", 600, 0.1), load("regression", 600, 0.1, missing="region")
+    assert whole.train_inputs.abs().max() == pytest.approx(1.5, abs=0.02)
+    assert data.train_inputs.abs().min() == pytest.approx(0.5, abs=0.02)
+    assert 0.6 < len(data.train_inputs) / len(whole.train_inputs) < 0.73
+
+
+def test_what_is_missing_counts_neither_for_the_share_nor_for_the_labels():
+    kept = load("blobs", 300, 0.1, missing="class").train_inputs
+    data = load("blobs", 300, 0.1, missing="class", **SPOILT)
+    assert torch.equal(data.train_inputs, kept[: round(0.3 * len(kept))])
+    assert data.mislabelled.sum() == round(0.25 * len(data.train_inputs))
+    assert 0 in data.train_targets, "a wrong label may be any other class, the missing one too"
+
+
+@pytest.mark.parametrize(
+    ("name", "spoilt", "message"),
+    [
+        ("regression", {"label_noise": 0.1}, "label_noise=0.1 is not .* For noisy targets use no"),
+        ("regression", {"missing": "class"}, "missing='class' is .* Use missing='region'"),
+        ("digits", {"missing": "region"}, "missing='region' is .* Use missing='class'"),
+    ],
+)
+def test_samples_that_cannot_be_spoilt_so(name, spoilt, message):
+    with pytest.raises(RecipeError, match=message):
+        load(name, 50, 0.1, **spoilt)
+
+
+def test_a_region_of_more_than_a_plane_is_refused(enter):
+    enter(TASKS, "cube", samples=50, noise=0.0, classes=0, image=False, kind="regression")(
+        lambda samples, noise, rng: (rng.uniform(size=(samples, 3)), np.zeros(samples))
+    )
+    with pytest.raises(RecipeError, match=r"'cube' has inputs of shape \(3,\). Use a task with"):
+        load("cube", 50, 0.0, missing="region")
+
+
+def test_nothing_left_to_train_on(enter):
+    enter(TASKS, "alike", samples=50, noise=0.0, classes=2, image=False, kind="classification")(
+        lambda samples, noise, rng: (np.ones((samples, 2)), np.zeros(samples))
+    )
+    for missing in ("class", "region"):
+        with pytest.raises(RecipeError, match=f"missing='{missing}' leaves no training sample"):
+            load("alike", 50, 0.0, missing=missing)
 
 
 def test_an_unknown_task():

@@ -334,6 +334,73 @@ def test_a_gpu_computes_the_same(recipe):
     np.testing.assert_allclose(on_gpu.flat(), on_cpu.flat(), atol=1e-3)
 
 
+# --- early stopping --------------------------------------------------------------------
+
+# It memorizes twenty noisy samples: the validation loss turns early.
+MEMORIZING = QUICK.replace(
+    train_share=0.3, label_noise=0.2, hidden=(32,), lr=0.05, steps=1000, batch_size=8
+)
+
+
+def first_too_late(losses: np.ndarray, patience: int) -> int:
+    """The index of the evaluation at which so many have passed since the lowest."""
+    for index in range(len(losses)):
+        if index - int(np.argmin(losses[: index + 1])) >= patience:
+            return index
+    raise AssertionError("patience lasts")
+
+
+@pytest.mark.parametrize("patience", [1, 3, 8])
+def test_patience_ends_the_run_and_changes_no_step_before(patience):
+    whole, early = fit(MEMORIZING), fit(MEMORIZING.replace(patience=patience))
+    steps, losses = whole.curve("val_loss")
+    end = first_too_late(losses, patience)
+    assert 0 < end < len(steps) - 1, "the run must end before its steps"
+    assert early.last_step == steps[end]
+    np.testing.assert_array_equal(early.curve("val_loss")[1], losses[: end + 1])
+    np.testing.assert_array_equal(early.flat(), whole.flat(early.last_step))
+    best = int(steps[int(np.argmin(losses[: end + 1]))])
+    assert early.best_step() == best
+    assert [(m.step, m.text) for m in early.marks] == [
+        (early.last_step, f"stopped early: best at step {best}")
+    ]
+    assert not whole.marks
+    assert early.finding is None
+
+
+def test_a_run_that_stopped_early_is_finished():
+    session = Session(MEMORIZING.replace(patience=2), executor=SynchronousExecutor())
+    session.play()
+    assert session.state == "finished"
+    assert 0 < session.steps_done < MEMORIZING.steps
+    before = weights_after(session)
+    session.play()
+    session.step()
+    np.testing.assert_array_equal(weights_after(session), before)
+    session.rewind()
+    assert (session.state, session.history.marks) == ("ready", [])
+
+
+def test_early_stopping_needs_no_history():
+    recipe = MEMORIZING.replace(patience=2)
+    np.testing.assert_array_equal(trained(recipe), fit(recipe).flat())
+
+
+def test_patience_that_lasts_changes_nothing():
+    one, other = fit(QUICK), fit(QUICK.replace(patience=1000))
+    np.testing.assert_array_equal(one.flat(), other.flat())
+    assert_same_history(one, other)
+    assert not other.marks
+
+
+def test_a_run_that_reached_its_end_did_not_stop_early():
+    steps, losses = fit(MEMORIZING).curve("val_loss")
+    length = int(steps[first_too_late(losses, 10)])
+    assert 400 <= length < 1000, "a run of this length is evaluated at the same steps"
+    history = fit(MEMORIZING.replace(patience=10, steps=length))
+    assert (history.last_step, history.marks) == (length, [])
+
+
 # --- a session under somebody's hand ---------------------------------------------------
 
 

@@ -1,0 +1,79 @@
+"""One torch optimizer for many members, whatever their learning rates and weight decays."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from labkit import optimize
+from labkit.recipe import Recipe
+
+
+def group_key(recipe: Recipe) -> tuple[object, ...]:
+    """Members of which one optimizer can move at once."""
+    arguments = tuple(sorted(recipe.optimizer_args.items()))
+    if recipe.entry("optimizer").traits["elementwise"] == "scaled":
+        return (recipe.optimizer, arguments)
+    schedule = (recipe.schedule, tuple(sorted(recipe.schedule_args.items())))
+    return (recipe.optimizer, arguments, recipe.lr, recipe.weight_decay, *schedule)
+
+
+class Group:
+    """Members that one torch optimizer moves.
+
+    Where its step is proportional to the learning rate, the optimizer moves zeros with a
+    learning rate of 1: what it leaves there is the step, which each member takes at its
+    own rate. Weight decay, which such an optimizer must not see then, is added as torch
+    would: to the gradient, or to the weights where it is decoupled.
+    """
+
+    def __init__(self, members: list[Recipe], flat: Tensor) -> None:
+        recipe = members[0]
+        traits = recipe.entry("optimizer").traits
+        self._scaled = traits["elementwise"] == "scaled"
+        self._decoupled = bool(traits.get("decoupled"))
+        self._moved = torch.zeros_like(flat) if self._scaled else flat.clone()
+        lr, decay = (1.0, 0.0) if self._scaled else (recipe.lr, recipe.weight_decay)
+        (self._optimizer,) = optimize.build(
+            recipe.optimizer, [self._moved], lr, decay, recipe.optimizer_args
+        )
+        for group in self._optimizer.param_groups:
+            if "fused" in group:  # one pass over the numbers instead of ten
+                group["fused"] = True
+        decays = torch.tensor([[m.weight_decay] for m in members], device=flat.device)
+        self._decay = decays if self._scaled and bool(decays.any()) else None
+
+    @property
+    def count(self) -> int:
+        return len(self._moved)
+
+    def step(self, weights: Tensor, gradient: Tensor, rates: Tensor) -> None:
+        """Move `weights` `(members, total)`, in place; `rates` are `(members, 1)`."""
+        moved = self._moved
+        if not self._scaled:
+            for group in self._optimizer.param_groups:
+                group["lr"] = float(rates[0])
+            moved.copy_(weights)
+            moved.grad = gradient
+            self._optimizer.step()
+            weights.copy_(moved)
+            return
+        if self._decay is not None:
+            if self._decoupled:
+                weights.mul_(1 - rates * self._decay)
+            else:
+                gradient = torch.addcmul(gradient, self._decay, weights)
+        moved.grad = gradient
+        self._optimizer.step()
+        weights.addcmul_(rates, moved)
+        moved.zero_()
+
+    def keep(self, rows: Tensor) -> None:
+        shape = self._moved.shape
+        for state in self._optimizer.state.values():
+            for name, value in state.items():
+                if isinstance(value, Tensor) and value.shape == shape:
+                    state[name] = value[rows]
+        self._moved.grad = None
+        self._moved.data = self._moved[rows]
+        self._decay = None if self._decay is None else self._decay[rows]
