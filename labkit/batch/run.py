@@ -13,36 +13,13 @@ from typing import Any
 
 import nbformat
 
+from labkit.batch.page import to_html
 from labkit.batch.parameters import check_parameters, read_parameters
 from labkit.errors import LabError
 from labkit.files import write_atomically
 from labkit.results import RESULTS
 
 LONGEST_SOCKET = 100  # bytes of a socket's path; the system's own limit is 104 or 108
-
-# nbconvert's page waits for scripts from the network, which a workshop may not have. TeX
-# stays readable as it is, and is set where MathJax can be had.
-PAGE = """
-{%- extends 'lab/index.html.j2' -%}
-{%- block html_head_js_requirejs -%}{%- endblock -%}
-{%- block html_head_js_mermaidjs -%}{%- endblock -%}
-{%- block html_head_js_mathjax -%}
-<script type="text/x-mathjax-config">
-  MathJax.Hub.Config({
-    tex2jax: {inlineMath: [["$", "$"]], processEscapes: true}, messageStyle: "none"
-  });
-</script>
-<script>
-  addEventListener("load", () => {
-    const texts = [...document.querySelectorAll(".jp-RenderedMarkdown")];
-    if (!texts.some((text) => text.textContent.includes("$"))) return;
-    const script = document.createElement("script");
-    script.src = "{{ resources.mathjax_url }}";
-    document.head.append(script);
-  });
-</script>
-{%- endblock -%}
-"""
 
 
 @dataclass(frozen=True)
@@ -157,40 +134,3 @@ def _private_kernel() -> Iterator[Any]:
 def _literal(path: Path) -> str:
     """A path for papermill, which formats it: `runs {a}` would ask for a parameter `a`."""
     return str(path).replace("{", "{{").replace("}", "}}")
-
-
-def to_html(notebook: nbformat.NotebookNode, title: str = "Notebook") -> str:
-    """A page of a notebook whose plotly figures are live, with no network.
-
-    nbconvert has no renderer for plotly's MIME type and would drop the figures; here each
-    becomes a `<div>`, and plotly.js is put into the page once.
-    """
-    import plotly.io
-    from nbconvert import HTMLExporter
-    from nbconvert.preprocessors import Preprocessor
-
-    class LiveFigures(Preprocessor):  # type: ignore[misc]
-        """Plotly's MIME bundles as HTML."""
-
-        first = True
-
-        def preprocess_cell(self, cell: Any, resources: Any, index: int) -> tuple[Any, Any]:
-            for output in cell.get("outputs", []):
-                figure = output.get("data", {}).pop("application/vnd.plotly.v1+json", None)
-                if figure is not None:
-                    output["data"]["text/html"] = plotly.io.to_html(
-                        {"data": figure["data"], "layout": figure["layout"]},
-                        config={**figure.get("config", {}), "responsive": True},
-                        include_plotlyjs=self.first,
-                        full_html=False,
-                        validate=False,
-                    )
-                    self.first = False
-            return cell, resources
-
-    exporter = HTMLExporter(raw_template=PAGE)
-    exporter.register_preprocessor(LiveFigures, enabled=True)
-    body, _ = exporter.from_notebook_node(
-        nbformat.from_dict(notebook), {"metadata": {"name": title}}
-    )
-    return str(body)

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import tempfile
-from html.parser import HTMLParser
 from pathlib import Path
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from labkit.batch import run_notebook
-from labkit.batch.run import to_html
 from labkit.errors import FileError, LabError
 from labkit.results import RESULTS
+from tests.page import Page
 
 # What labkit.report does, without waiting for its import in every kernel.
 REPORT = """
@@ -48,40 +46,6 @@ def outputs(path: Path) -> list[str]:
             parts = [o.get("text") or o.get("evalue") or "" for o in cell.outputs]
             texts.append("".join(parts))
     return texts
-
-
-class Page(HTMLParser):
-    """A page's scripts, title, figures and text."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.sources: list[str] = []
-        self.scripts: list[str] = []
-        self.figures = 0
-        self.title = self.text = ""
-        self._inside = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        given = dict(attrs)
-        self._inside = tag
-        if tag == "script":
-            self.scripts.append("")
-            self.sources += [given["src"]] if "src" in given else []
-        if tag in ("link", "img", "iframe") and (source := given.get("href") or given.get("src")):
-            self.sources.append(source)
-        self.figures += "plotly-graph-div" in given.get("class", "").split()
-
-    def handle_endtag(self, tag):
-        self._inside = ""
-
-    def handle_data(self, data):
-        if self._inside == "script":
-            self.scripts[-1] += data
-        elif self._inside == "title":
-            self.title += data
-        elif self._inside != "style":
-            self.text += data
 
 
 # --- a run that goes well --------------------------------------------------------------
@@ -337,37 +301,3 @@ def test_nor_do_they_hide_in_a_list_or_behind_no_default(tmp_path):
     for given in ({"x": [Number(1)]}, {"y": Disguised("a")}, {"y": {Disguised("a"): 1}}):
         with pytest.raises(LabError, match=r"is not JSON|plain names"):
             run_notebook(path, given, tmp_path / "runs")
-
-
-# --- the page --------------------------------------------------------------------------
-
-
-def figure_cell(number: int):
-    bundle = {
-        "data": [{"type": "scatter", "y": [number, 2]}],
-        "layout": {"title": {"text": f"figure {number}"}},
-    }
-    data = {"application/vnd.plotly.v1+json": bundle, "text/plain": "Figure()"}
-    return new_code_cell("figure", outputs=[new_output("display_data", data)], execution_count=1)
-
-
-@pytest.mark.parametrize("count", [0, 1, 3])
-def test_a_page_is_complete_without_a_network(count):
-    cells = [new_markdown_cell("Say $x^2$."), *map(figure_cell, range(count))]
-    page = Page(to_html(new_notebook(cells=cells), "a title"))
-    assert page.title == "a title"
-    assert page.sources == [], "the page waits for something from elsewhere"
-    assert page.figures == count
-    whole = "".join(page.scripts)
-    assert len(re.findall(r"plotly\.js v\d", whole)) == (1 if count else 0)
-    assert whole.count("Plotly.newPlot(") >= count
-    for number in range(count):
-        assert f"figure {number}" in whole
-    assert "Say $x^2$." in page.text, "TeX is readable where MathJax is not"
-
-
-def test_making_a_page_leaves_the_notebook_as_it_was():
-    given = new_notebook(cells=[figure_cell(0)])
-    before = json.dumps(given)
-    to_html(given)
-    assert json.dumps(given) == before

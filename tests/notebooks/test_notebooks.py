@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from html.parser import HTMLParser
 from typing import Any
 
 import nbformat
@@ -18,6 +17,7 @@ from labkit.batch import Run, read_parameters, run_notebook
 from labkit.errors import LabError
 from tests.notebooks.cases import CASES
 from tests.notebooks.cases.case import NOTEBOOKS
+from tests.page import Page
 
 FIGURE = "application/vnd.plotly.v1+json"
 
@@ -35,36 +35,6 @@ def test_every_notebook_can_run_without_a_person(path):
 
 
 # --- one run each ----------------------------------------------------------------------
-
-
-class Page(HTMLParser):
-    """What the tests want to know of an HTML page."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.loaded: list[str] = []
-        self.scripts: list[str] = []
-        self.figures = self.alerts = 0
-        self._script = False
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        given = dict(attrs)
-        self._script = tag == "script"
-        if self._script:
-            self.scripts.append("")
-        if tag in ("script", "img", "iframe") and "src" in given:
-            self.loaded.append(given["src"])
-        if tag == "link":
-            self.loaded.append(given.get("href", ""))
-        self.figures += "plotly-graph-div" in (given.get("class") or "").split()
-
-    def handle_endtag(self, tag):
-        self._script = False
-
-    def handle_data(self, data):
-        if self._script:
-            self.scripts[-1] += data
 
 
 def assert_whole(run: Run, figures: int) -> None:
@@ -90,7 +60,7 @@ def assert_whole(run: Run, figures: int) -> None:
     page = Page(run.page.read_text(encoding="utf-8"))
     assert page.figures == figures
     assert len(re.findall(r"plotly\.js v\d", "".join(page.scripts))) == 1
-    assert [source for source in page.loaded if not source.startswith("data:")] == []
+    assert [source for source in page.sources if not source.startswith("data:")] == []
 
 
 def shown(run: Run) -> dict[str, Any]:
