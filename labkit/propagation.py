@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,7 +15,7 @@ from torch.nn import functional
 from labkit.initialize import weight_layers
 from labkit.recipe import Recipe
 from labkit.threads import one_thread
-from labkit.training import initial_network
+from labkit.training import initial_network, layout_of
 
 
 @dataclass(frozen=True)
@@ -89,3 +91,127 @@ def signals(
 
 def _gradient(tensor: Any) -> np.ndarray:
     return tensor.grad.numpy()
+
+
+# --- what they say -------------------------------------------------------------------------
+
+
+def spread(values: np.ndarray) -> float:
+    """The standard deviation of all numbers; infinity where one of them is not finite."""
+    if not np.isfinite(values).all():
+        return math.inf
+    return float(np.std(values, dtype=np.float64))
+
+
+def stds(
+    flow: Sequence[Signal], of: Literal["before", "after", "gradient"] = "after"
+) -> list[float]:
+    """The standard deviation of each hidden layer's numbers, from input to output.
+
+    Args:
+        flow: what `signals` gave.
+        of: of its output `before` or `after` the activation, or of the `gradient`.
+
+    Returns:
+        One number a hidden layer; infinity where one of the layer's numbers is not finite.
+    """
+    return [spread(getattr(signal, of)) for signal in flow[:-1]]
+
+
+def dead_shares(flow: Sequence[Signal]) -> list[float]:
+    """The share of each hidden layer's units (or channels) that are 0 for every sample."""
+    shares = []
+    for signal in flow[:-1]:
+        others = tuple(axis for axis in range(signal.after.ndim) if axis != 1)
+        shares.append(float((signal.after == 0).all(axis=others).mean()))
+    return shares
+
+
+def per_layer(first: float, last: float, layers: int) -> float:
+    """By what each of `layers - 1` steps multiplies, on average; NaN where nobody can say."""
+    if not (0 < first < math.inf and 0 < last < math.inf and layers > 1):
+        return math.nan
+    return (last / first) ** (1 / (layers - 1))
+
+
+def describe(flow: Sequence[Signal]) -> list[str]:
+    """Activations on their way forward and gradients on their way back, a sentence each.
+
+    Args:
+        flow: what `signals` gave; the output layer, which has no activation, is left out.
+    """
+    names = [signal.layer for signal in flow[:-1]]
+    if not names:
+        return ["There is no hidden layer."]
+    return [
+        _sentence("Activations", "forward", stds(flow), names),
+        _sentence("Gradients", "back", stds(flow, "gradient")[::-1], names[::-1]),
+    ]
+
+
+STEADY = (0.9, 1.12)  # a factor a layer that leaves ten layers with a third to three times
+
+
+def _sentence(what: str, way: str, sizes: Sequence[float], names: Sequence[str]) -> str:
+    for name, size in zip(names, sizes, strict=True):
+        if size == 0:
+            return f"{what} have a std of exactly 0 in {name}: no difference gets through."
+        if size == math.inf:
+            return f"{what} leave the range of 32-bit numbers in {name}."
+    first, last, factor = sizes[0], sizes[-1], per_layer(sizes[0], sizes[-1], len(sizes))
+    if len(sizes) == 1:
+        return f"{what}: std {first:.3g} in {names[0]}."
+    word = "shrink" if factor < STEADY[0] else "grow" if factor > STEADY[1] else "keep their size"
+    return (
+        f"{what} {word} on their way {way}: std {first:.3g} in {names[0]}, {last:.3g} in "
+        f"{names[-1]}, ×{factor:.3g} a layer."
+    )
+
+
+def layer_by_layer(start: Recipe, end: Recipe, *, samples: int = 256) -> list[list[Signal]]:
+    """Swap a network's initial layers for another's, one at a time from the input on.
+
+    Args:
+        start, end: two recipes of the same network; their inits are compared.
+        samples: how many training samples are sent through.
+
+    Returns:
+        What flows before any swap, after the first layer's, and so on: one list more
+        than there are layers.
+
+    Raises:
+        ValueError: networks of different shapes.
+    """
+    with one_thread():
+        mixed, goal = initial_network(start), initial_network(end)
+        if layout_of(mixed) != layout_of(goal):
+            raise ValueError("start and end are different networks: only their init may differ")
+
+        def flow() -> list[Signal]:
+            weights = nn.utils.parameters_to_vector(mixed.parameters()).detach().numpy()
+            return signals(start, weights, samples=samples)
+
+        found = [flow()]
+        for (_, layer), (_, wanted) in zip(weight_layers(mixed), weight_layers(goal), strict=True):
+            layer.load_state_dict(wanted.state_dict())
+            found.append(flow())
+        return found
+
+
+def sum_spread(
+    fan_ins: Sequence[int], std: float = 1.0, *, samples: int = 2000, seed: int = 0
+) -> np.ndarray:
+    """The measured std of a sum of `fan_in` products of a weight and an input, `(k,)`.
+
+    Args:
+        fan_ins: how many products to add, `k` numbers from 1.
+        std: of the weights, drawn from N(0, std²); inputs are drawn from N(0, 1).
+        samples: how many sums of each kind.
+        seed: draws both.
+    """
+    rng = np.random.default_rng(seed)
+    found = []
+    for fan_in in fan_ins:
+        products = rng.normal(0, std, (samples, fan_in)) * rng.normal(size=(samples, fan_in))
+        found.append(products.sum(axis=1).std())
+    return np.array(found)
