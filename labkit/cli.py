@@ -118,12 +118,15 @@ def train(changes: tuple[str, ...], save: Path | None, **fields: str | None) -> 
     Options are the recipe's fields; a share string does as well:
     labkit train 'task=digits init=xavier_normal(factor=1.5) lr=0.01'
     """
+    from labkit.optimize import advice
     from labkit.recipe import Recipe
     from labkit.results import Table
     from labkit.training import fit
 
     options = " ".join(f"{name}={value}" for name, value in fields.items() if value is not None)
     recipe = Recipe.from_text(" ".join([*changes, options]))
+    for note in advice(recipe):
+        click.echo(f"Note: {note}", err=True)
     history = fit(recipe)
     click.echo(recipe.to_text())
     click.echo(repr(Table({"result": k, "value": v} for k, v in history.summary().items())))

@@ -104,6 +104,16 @@ def test_a_pipe_that_closes_early_is_no_error_of_ours(monkeypatch):
 # --- train -----------------------------------------------------------------------------
 
 
+def test_train_remarks_beside_its_results_on_what_works_otherwise_than_it_seems():
+    text = "task=moons samples=60 steps=2 optimizer=rprop"
+    result = CliRunner().invoke(main, ["train", text], prog_name="labkit")
+    assert result.exit_code == 0
+    assert result.stderr.startswith("Note: rprop with minibatches of 32")
+    assert "Note" not in result.stdout
+    calm = CliRunner().invoke(main, ["train", f"{text} batch_size=42"], prog_name="labkit")
+    assert calm.stderr == ""
+
+
 def test_train_prints_what_the_library_gives():
     recipe = Recipe.from_text(" ".join(QUICK))
     output = done("train", *QUICK)

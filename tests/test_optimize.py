@@ -3,15 +3,17 @@ from __future__ import annotations
 import itertools
 import math
 import warnings
+from collections import OrderedDict
 
 import numpy as np
 import pytest
 import torch
-from torch import optim
+from torch import nn, optim
 from torch.nn import functional
 
 from labkit.errors import RecipeError
-from labkit.optimize import OPTIMIZERS, SCHEDULES, Schedule, build, factors
+from labkit.networks import NETWORKS
+from labkit.optimize import OPTIMIZERS, SCHEDULES, Schedule, advice, build, factors
 from labkit.recipe import Recipe
 from labkit.session import Session
 from labkit.training import Trainer, fit, initial_network
@@ -244,6 +246,55 @@ def test_muon_without_matrices_or_without_the_rest():
 def test_an_unknown_optimizer():
     with pytest.raises(RecipeError, match=r"did you mean 'adam'\?"):
         build("adamm", [], 0.01)
+
+
+# --- advice ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["lbfgs", "rprop"])
+def test_minibatches_where_a_full_batch_is_wanted(name):
+    recipe = recipe_for(name)
+    samples = len(recipe.data().train_inputs)
+    (note,) = advice(recipe)
+    assert note.startswith(f"{name} with minibatches of 16: ")
+    assert note.endswith(f"batch_size={samples}.")
+    assert advice(recipe.replace(batch_size=samples)) == []
+    assert advice(recipe.replace(batch_size=samples - 1)) != []
+
+
+def test_a_schedule_does_nothing_for_rprop_as_the_advice_says():
+    recipe = recipe_for("rprop").replace(batch_size=63, schedule="exponential")
+    (note,) = advice(recipe)
+    assert "the schedule exponential does nothing" in note
+    torch.testing.assert_close(trained(recipe), trained(recipe.replace(schedule="constant")))
+    other = recipe.replace(optimizer="momentum")
+    assert not torch.allclose(trained(other), trained(other.replace(schedule="constant")))
+    assert advice(other) == []
+
+
+def test_kernels_are_no_matrices():
+    recipe = Recipe(task="digits", network="cnn", hidden=(4, 6), optimizer="muon")
+    (note,) = advice(recipe)
+    assert "output.weight alone" in note
+    assert "left to adamw: conv1.weight (4-D), conv2.weight (4-D), and the biases" in note
+    assert advice(recipe.replace(network="mlp")) == []
+
+
+def test_a_network_without_any_matrix_leaves_nothing_to_muon(enter):
+    def pooled(hidden, activation, data):
+        kernels = nn.Conv2d(1, data.outputs, 3)
+        return nn.Sequential(
+            OrderedDict(conv1=kernels, pool=nn.AdaptiveMaxPool2d(1), flat=nn.Flatten())
+        )
+
+    enter(NETWORKS, "pooled", images_only=True)(pooled)
+    (note,) = advice(Recipe(task="digits", network="pooled", optimizer="muon"))
+    assert "adamw does all the work" in note
+
+
+@pytest.mark.parametrize("name", set(OPTIMIZERS) - {"lbfgs", "rprop"})
+def test_most_combinations_need_no_advice(name):
+    assert advice(Recipe(optimizer=name, schedule="cosine")) == []
 
 
 # --- schedules -------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import Any, get_origin
 import ipywidgets as widgets
 
 from labkit.errors import LabError
+from labkit.optimize import advice
 from labkit.parameters import Parameter, parameters, parse, spell
 from labkit.recipe import WITH_ARGUMENTS, Recipe
 
@@ -113,6 +114,7 @@ class RecipeControls:
         self.fields: dict[str, Any] = {}
         self._arguments = {name: widgets.VBox() for name in WITH_ARGUMENTS}
         self.message = widgets.HTML()
+        self.advice = widgets.HTML()
         self.text = widgets.Text(
             description="share",
             tooltip="this recipe as text: copy it, or paste another one",
@@ -143,7 +145,7 @@ class RecipeControls:
         )
         first = [widget for group in FIRST for widget in groups[group]]
         rest = [w for group in groups if group not in (*FIRST, *FOLDED) for w in groups[group]]
-        box = widgets.VBox([*first, self.message, folded, *rest, self.text])
+        box = widgets.VBox([*first, self.message, self.advice, folded, *rest, self.text])
         # Beside the pictures even where a page is narrow; wider where there is room.
         box.layout.flex, box.layout.min_width, box.layout.max_width = "1 1 280px", "280px", "340px"
         return box
@@ -201,6 +203,16 @@ class RecipeControls:
             else ""
         )
 
+    def _advise(self) -> None:
+        """Remark, calmly, on what works but not as it seems."""
+        notes = "<br>".join(html.escape(note) for note in advice(self.recipe))
+        self.advice.value = (
+            f"<div role='status' style='border-left:3px solid var(--jp-border-color1,#bdbdbd);"
+            f"padding-left:8px;line-height:1.35'>{notes}</div>"
+            if notes
+            else ""
+        )
+
     def _fill(self) -> None:
         """Make every control show the recipe in force."""
         self._filling = True
@@ -217,6 +229,7 @@ class RecipeControls:
             for field, box in self._arguments.items():
                 self._fill_arguments(field, box)
             self.text.value = self.recipe.to_text()
+            self._advise()
         finally:
             self._filling = False
 

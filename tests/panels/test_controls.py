@@ -244,6 +244,24 @@ def test_other_errors_are_not_swallowed():
         panel.fields["lr"].value = 0.1
 
 
+# --- remarks ---------------------------------------------------------------------------
+
+
+def test_a_combination_that_works_otherwise_than_it_seems_is_remarked_on():
+    panel = Panel()
+    assert panel.advice.value == ""
+    assert panel.advice in everything(panel.widget)
+    panel.fields["optimizer"].value = "lbfgs"
+    assert panel.given[-1].optimizer == "lbfgs", "a remark is no refusal"
+    assert panel.said == ""
+    assert "minibatches of 32" in panel.advice.value
+    assert "role='status'" in panel.advice.value
+    panel.fields["batch_size"].value = 70
+    assert panel.advice.value == ""
+    panel.set(Recipe(task="digits", network="cnn", optimizer="muon"))
+    assert "left to adamw" in panel.advice.value
+
+
 # --- arguments of a choice -------------------------------------------------------------
 
 
