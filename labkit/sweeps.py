@@ -18,7 +18,7 @@ from labkit.history import History
 from labkit.race import labels
 from labkit.recipe import Recipe
 from labkit.threads import one_thread
-from labkit.training import Trainer, evaluation_interval, fit, new_history
+from labkit.training import Trainer, evaluation_interval, new_history, train
 
 MOST_MEMBERS = 10_000  # more than that need `most=` to say that they are meant
 
@@ -180,9 +180,9 @@ def sweep(
         if progress:
             progress(done + count, total)
 
-    for train, members in _groups(recipes):
+    for trained, members in _groups(recipes):
         own = [recipes[i] for i in members]
-        histories.update(zip(members, train(own, tell), strict=True))
+        histories.update(zip(members, trained(own, tell), strict=True))
         done += sum(recipe.steps for recipe in own)
         tell(0)
     return Sweep(recipes, [histories[i] for i in range(len(recipes))])
@@ -212,9 +212,12 @@ def _at_once(recipes: list[Recipe], tell: Tell) -> list[History]:
 
 
 def _one_by_one(recipes: list[Recipe], tell: Tell) -> list[History]:
-    histories, done = [], 0
+    histories, before = [], 0
     for recipe in recipes:
-        histories.append(fit(recipe))
-        done += recipe.steps
-        tell(done)
+        history = new_history(recipe)
+        for step in train(recipe, history):
+            if step.step % 20 == 0:
+                tell(before + step.step)
+        histories.append(history)
+        before += recipe.steps
     return histories

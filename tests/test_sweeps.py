@@ -109,13 +109,13 @@ def test_progress_reaches_the_end_and_never_goes_back():
 
 
 def test_whoever_watches_may_end_it():
-    class Enough(Exception):
+    class EnoughError(Exception):
         pass
 
     def stop(done: int, total: int) -> None:
-        raise Enough
+        raise EnoughError
 
-    with pytest.raises(Enough):
+    with pytest.raises(EnoughError):
         sweep([BASE] * 3, progress=stop)
 
 
