@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.measure import Row
 from labkit.results import Table
 
-NAMES = ("recording", "imports", "live", "start")
+NAMES = ("recording", "imports", "live", "start", "sweep", "landscape")
 
 
 def main(names: list[str]) -> int:

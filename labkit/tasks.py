@@ -191,8 +191,7 @@ def _make(
     held_out = max(1, round(len(x) * VALIDATION_SHARE))
     rows = torch.arange(held_out, len(x))
     if missing != "nothing":
-        gone = y == 0 if missing == "class" else _region(entry, x)
-        rows = rows[~gone[held_out:]]
+        rows = rows[~left_out(entry, x, y, missing)[held_out:]]
         if not len(rows):
             raise RecipeError(
                 f"missing={missing!r} leaves no training sample of task={entry.name!r} with "
@@ -211,8 +210,18 @@ def _make(
     )
 
 
-def _region(entry: Entry, inputs: torch.Tensor) -> torch.Tensor:
-    """Which samples lie in the region that `missing='region'` means."""
+def left_out(
+    entry: Entry, inputs: torch.Tensor, targets: torch.Tensor, missing: Missing
+) -> torch.Tensor:
+    """Which of all a task's samples are of the kind that training never sees, `(n,)`.
+
+    Raises:
+        RecipeError: a region of inputs that are neither one number nor two.
+    """
+    if missing == "nothing":
+        return torch.zeros(len(inputs), dtype=torch.bool)
+    if missing == "class":
+        return targets == 0
     if inputs.shape[1:] == (2,):
         return (inputs > 0).all(dim=1)
     if inputs.shape[1:] == (1,):
