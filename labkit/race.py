@@ -7,8 +7,8 @@ from concurrent.futures import Executor
 
 import numpy as np
 
+from labkit.diagnosis.findings import Finding
 from labkit.errors import RecipeError
-from labkit.findings import Finding
 from labkit.history import History
 from labkit.recipe import Recipe
 from labkit.session import Player

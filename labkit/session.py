@@ -11,8 +11,8 @@ from typing import Literal
 
 import numpy as np
 
+from labkit.diagnosis.findings import Finding
 from labkit.executors import ThreadExecutor
-from labkit.findings import Finding
 from labkit.history import History
 from labkit.parameters import parameters
 from labkit.recipe import Recipe

@@ -21,7 +21,7 @@ def survey(swept: Sweep, *, samples: int = 256) -> list[dict[str, Any]]:
         `gradient_std` (of the first layer, likewise), `accuracy` (validation, after
         training; for regression `loss`; NaN where the run diverged) and `findings`.
     """
-    from labkit.diagnosis import diagnose
+    from labkit.diagnosis.causes import diagnose
 
     recipes = swept.recipes
     regression = all(not recipe.entry("task").traits["classes"] for recipe in recipes)

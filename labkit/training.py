@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from labkit import networks, optimize
+from labkit.diagnosis.findings import Finding, diverged
 from labkit.errors import RecipeError
-from labkit.findings import Finding, diverged
 from labkit.history import SNAPSHOT_BYTES, History, Layout, Step
 from labkit.initialize import initialize
 from labkit.networks import ACTIVATIONS

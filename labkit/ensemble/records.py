@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labkit.findings import diverged
+from labkit.diagnosis.findings import diverged
 from labkit.history import History, Layout, Mark
 from labkit.recipe import Recipe
 from labkit.statistics import STATISTICS, describe, norms

@@ -6,7 +6,9 @@ import html
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from labkit.backprop import (
+from labkit.errors import LabError, unknown
+from labkit.figures import backward_pass, updates_loss
+from labkit.gradients.backprop import (
     BENDS,
     STAGES,
     TOO_LARGE,
@@ -16,8 +18,6 @@ from labkit.backprop import (
     descend,
     short,
 )
-from labkit.errors import LabError, unknown
-from labkit.figures import backward_pass, updates_loss
 
 if TYPE_CHECKING:
     import ipywidgets
@@ -40,7 +40,7 @@ class BackpropPanel:
         x1, x2: the inputs.
         target: what the output should be.
         lr: learning rate.
-        stage: where to begin, one of `labkit.backprop.STAGES`.
+        stage: where to begin, one of `labkit.gradients.backprop.STAGES`.
         updates: how many updates are made without a person.
         interactive: whether somebody is there.
 

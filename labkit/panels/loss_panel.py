@@ -17,7 +17,7 @@ from labkit.figures import (
     outlier_pull,
     theme,
 )
-from labkit.losses import LOSSES, best_constant, deal, evaluate, of_kind, walk
+from labkit.gradients.losses import LOSSES, best_constant, deal, evaluate, of_kind, walk
 
 if TYPE_CHECKING:
     import ipywidgets

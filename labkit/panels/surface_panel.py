@@ -15,8 +15,8 @@ from labkit.executors import ThreadExecutor
 from labkit.figures import surface_map, theme, walk_losses, walk_state
 from labkit.figures.surface import walk_colors
 from labkit.optimize import OPTIMIZERS
-from labkit.surfaces import SURFACES, Point, Surface, surface
-from labkit.walks import RATES, Walk, check, tune, walk
+from labkit.surfaces.toys import SURFACES, Point, Surface, surface
+from labkit.surfaces.walks import RATES, Walk, check, tune, walk
 
 if TYPE_CHECKING:
     import ipywidgets
@@ -49,7 +49,7 @@ class SurfacePanel:
         place: the name of a surface, or a `Surface`.
         optimizers: names in `OPTIMIZERS`.
         lr: one learning rate for all, or one for each by name; without, each gets the
-            best that `labkit.walks.tune` finds for it, which is what makes them comparable.
+            best that `surfaces.walks.tune` finds for it, which is what makes them comparable.
         steps: how many each may make.
         start: where; by default the surface's own start.
         optimizer_args: arguments of optimizers, by their name.

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import html
-import math
-import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -20,73 +17,20 @@ from labkit.executors import ThreadExecutor
 from labkit.figures import Spec, loss_curves, sweep_map
 from labkit.figures.sweep import WORDS, best_cell
 from labkit.history import History
-from labkit.parameters import parameters, parse, spell
+from labkit.panels.sweep_plan import LRS, ROWS, Plan, read_rates, read_values, spell_all
+from labkit.parameters import spell
 from labkit.recipe import Recipe
 from labkit.results import Table
-from labkit.sweeps import Sweep, grid, sweep
+from labkit.sweeps import Sweep, sweep
 from labkit.threads import one_thread
 
 if TYPE_CHECKING:
     import ipywidgets
     import plotly.graph_objects as go
 
-# What may stand on the rows, and what is tried of it unless somebody says otherwise.
-ROWS: dict[str, tuple[Any, ...]] = {
-    "init": ("kaiming_normal", "xavier_normal", "orthogonal", "lsuv", "zeros"),
-    "optimizer": ("sgd", "momentum", "rmsprop", "adam"),
-    "batch_size": (4, 16, 64, 256),
-    "activation": ("relu", "tanh", "sigmoid", "gelu"),
-    "schedule": ("constant", "linear_warmup", "cosine", "one_cycle"),
-}
-LRS = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 # Views of one moment: for these the slider goes back through the run.
 MOMENTS = frozenset({"boundary", "fit", "digits", "heatmap", "distribution", "network"})
 EVERY_S = 0.15  # between two words on the progress
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Rows, columns, and a recipe for each cell, learning rates fastest."""
-
-    field: str
-    values: list[Any]
-    lrs: list[float]
-    recipes: list[Recipe]
-
-    @classmethod
-    def of(cls, recipe: Recipe, field: str, values: Sequence[Any], lrs: Sequence[float]) -> Plan:
-        """Plan a sweep. Raises RecipeError for what a recipe does not know."""
-        if field == "lr" or field not in parameters(Recipe):
-            allowed = [name for name in parameters(Recipe) if name != "lr"]
-            raise RecipeError(unknown("rows", field, allowed))
-        values = [tuple(value) if isinstance(value, list) else value for value in values]
-        values, lrs = list(dict.fromkeys(values)), list(dict.fromkeys(map(float, lrs)))
-        swept: dict[str, Any] = {field: values, "lr": lrs}
-        return cls(field, values, lrs, grid(recipe, **swept))
-
-    def place(self, value: Any, lr: float) -> int:
-        """A member's number. Raises RecipeError where there is none."""
-        if value not in self.values:
-            raise RecipeError(unknown(self.field, value, map(spell, self.values)))
-        near = [k for k, rate in enumerate(self.lrs) if math.isclose(rate, lr, rel_tol=1e-6)]
-        if not near:
-            raise RecipeError(unknown("lr", f"{lr:g}", [f"{rate:g}" for rate in self.lrs]))
-        return self.values.index(value) * len(self.lrs) + near[0]
-
-    @property
-    def title(self) -> str:
-        """What the rows are, in words."""
-        return self.field.replace("_", " ")
-
-    @property
-    def names(self) -> list[str]:
-        """What each member is called: `lsuv, learning rate 0.01`."""
-        return [
-            f"{value if isinstance(value, str) else f'{self.title} {spell(value)}'}, "
-            f"learning rate {lr:.3g}"
-            for value in self.values
-            for lr in self.lrs
-        ]
 
 
 class Halted(BaseException):
@@ -266,7 +210,7 @@ class SweepPanel:
             layout=widgets.Layout(width="260px"),
         )
         self.values_text = widgets.Text(
-            value=_spelled(self.plan.values),
+            value=spell_all(self.plan.values),
             description="their values",
             tooltip="names or numbers with commas between them",
             continuous_update=False,
@@ -274,7 +218,7 @@ class SweepPanel:
             layout=wide,
         )
         self.lrs_text = widgets.Text(
-            value=_spelled(self.plan.lrs),
+            value=spell_all(self.plan.lrs),
             description="learning rates",
             tooltip="numbers with commas between them, or: 0.001 to 1 in 7",
             continuous_update=False,
@@ -385,7 +329,10 @@ class SweepPanel:
         try:
             recipe = self.recipe.replace(steps=self.steps.value)
             field = self.field_selector.value
-            values, lrs = _values(field, self.values_text.value), _rates(self.lrs_text.value)
+            values, lrs = (
+                read_values(field, self.values_text.value),
+                read_rates(self.lrs_text.value),
+            )
             plan = Plan.of(recipe, field, values, lrs)
         except LabError as error:
             self._complain(error)
@@ -571,7 +518,7 @@ class SweepPanel:
         values = ROWS.get(self.field_selector.value) or [
             getattr(self.recipe, self.field_selector.value)
         ]
-        self.values_text.value = _spelled(values)
+        self.values_text.value = spell_all(values)
 
 
 class _Moment:
@@ -608,40 +555,6 @@ def _waiting(rows: int, words: str) -> Spec:
     note = {"text": words, "x": 0.5, "y": 0.5, "xref": "paper", "yref": "paper"}
     layout["annotations"] = [{**note, "showarrow": False, "font": {"size": 14}}]
     return {"data": [], "layout": layout}
-
-
-def _spelled(values: Sequence[Any]) -> str:
-    return ", ".join(f"{v:g}" if isinstance(v, float) else spell(v) for v in values)
-
-
-def _values(field: str, text: str) -> list[Any]:
-    """Values of a field with commas between them, as Python."""
-    parts = [part for part in re.split(r"[,;\s]+", text) if part]
-    return [parse(parameters(Recipe)[field], part) for part in parts]
-
-
-def _rates(text: str) -> list[float]:
-    """Learning rates: a list, or `0.001 to 1 in 7`, evenly spaced as factors.
-
-    Raises:
-        RecipeError: something that is no number, or a range of less than two rates.
-    """
-    number = r"([-+\d.eE]+)"
-    found = re.fullmatch(rf"\s*{number}\s*to\s*{number}\s*in\s*(\d+)\s*", text)
-    try:
-        if found:
-            low, high, count = float(found[1]), float(found[2]), int(found[3])
-            if not (0 < low < high and 2 <= count <= 1000):
-                raise RecipeError(f"learning rates {text!r}: write a range as 0.001 to 1 in 7")
-            return [float(f"{rate:.2g}") for rate in np.geomspace(low, high, count)]
-        return [float(part) for part in re.split(r"[,;\s]+", text) if part]
-    except ValueError as error:
-        if isinstance(error, LabError):
-            raise
-        raise RecipeError(
-            f"learning rates {text!r}: write numbers with commas, such as 0.001, 0.01, "
-            "or a range as 0.001 to 1 in 7"
-        ) from None
 
 
 def _alarm(words: str) -> str:

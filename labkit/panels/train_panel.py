@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
 
 from labkit import views
+from labkit.diagnosis.causes import diagnose
+from labkit.diagnosis.findings import Finding
 from labkit.executors import SynchronousExecutor
 from labkit.figures import loss_curves
 from labkit.history import History
 from labkit.recipe import Recipe
+from labkit.results import Table
 from labkit.session import Player, Session
+from labkit.training import Trainer
+from labkit.workshop.presets import PRESETS, Preset
 
 if TYPE_CHECKING:
     import ipywidgets
@@ -36,10 +40,11 @@ class TrainPanel:
     """A recipe under the reader's hand: edit, train, pause, step, rewind, look.
 
     Displayed in a notebook it is a widget; with `interactive=False` it trains to the end
-    and shows plain figures, and no widget is made.
+    and shows plain figures and what was found wrong, and no widget is made.
 
     Args:
         recipe: what it starts from; the defaults if none.
+        presets: names in `labkit.PRESETS` to choose from, each a failure ready to train.
         interactive: whether somebody is there to use it.
         view: the name of the first view (see `labkit.views`); the task's own by default.
         executor: where training runs, for tests.
@@ -48,24 +53,27 @@ class TrainPanel:
         session: the run; `session.history` is what it recorded.
 
     Raises:
-        RecipeError: an unknown view.
+        RecipeError: an unknown view or preset.
     """
 
     def __init__(
         self,
         recipe: Recipe | None = None,
         *,
+        presets: Sequence[str] = (),
         interactive: bool = True,
         view: str | None = None,
         executor: Executor | None = None,
     ) -> None:
         recipe = recipe or Recipe()
+        self.presets = [PRESETS[name] for name in presets]
         self.interactive = interactive
         if not interactive:
             executor = SynchronousExecutor()
         self.session = Session(recipe, executor=executor)
         self.view = views.VIEWS[view].name if view else views.views_for(recipe)[0]
         self.tensor = self.history.layout.names[0]
+        self._diagnosis: tuple[Trainer, int, list[Finding]] | None = None
         if interactive:
             self._build()
         else:
@@ -80,6 +88,17 @@ class TrainPanel:
     def history(self) -> History:
         """What has been recorded since the beginning."""
         return self.session.history
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What is wrong with the run as it stands; nothing before it begins or while it runs."""
+        trainer = self.session.trainer
+        begun = trainer.step or trainer.finding
+        if self.session.running or not begun or trainer.history is None:
+            return []
+        if self._diagnosis is None or self._diagnosis[:2] != (trainer, trainer.step):
+            self._diagnosis = trainer, trainer.step, diagnose(trainer.history)
+        return self._diagnosis[2]
 
     # --- figures -----------------------------------------------------------------------
 
@@ -107,6 +126,13 @@ class TrainPanel:
             display(self.widget)
         else:
             display(self.figure("loss"), self.figure())
+            if self.findings:
+                display(
+                    Table(
+                        {"kind": found.kind, "what": found.message, "remedy": found.remedy}
+                        for found in self.findings
+                    )
+                )
 
     # --- widgets -----------------------------------------------------------------------
 
@@ -114,6 +140,7 @@ class TrainPanel:
         import ipywidgets as widgets
 
         from labkit.panels.controls import RecipeControls
+        from labkit.panels.findings_box import FindingsBox, PresetSelector
         from labkit.panels.live_figure import LiveFigure
         from labkit.panels.painter import Painter
 
@@ -146,11 +173,15 @@ class TrainPanel:
         self.view_selector.observe(self._look, "value")
         self.tensor_selector.observe(self._look, "value")
         self.status = widgets.HTML()
+        self.findings_box = FindingsBox(self._mend)
+        self.preset_selector = PresetSelector(self.presets, self._fail, self.recipe)
         self._painter = Painter(self._specs, self._tell, lambda: self.session.running)
         right = widgets.VBox(
             [
+                self.preset_selector,
                 widgets.HBox(list(self.buttons.values()), layout=widgets.Layout(flex_flow="wrap")),
                 self.status,
+                self.findings_box,
                 self._loss,
                 widgets.HBox([self.view_selector, self.tensor_selector]),
                 self._picture,
@@ -192,7 +223,27 @@ class TrainPanel:
         """The controls gave another recipe."""
         if self.session.update(recipe):
             self._offer_views()
+        self.preset_selector.clear()
         self._paint()
+
+    def _begin(self, recipe: Recipe) -> None:
+        """Take over a recipe that the controls did not give, ready to train."""
+        if not self.session.update(recipe):
+            self.session.rewind()
+        self.controls.set(recipe)
+        self._offer_views()
+        self._painter.join(2.0)
+        self._painter.paint()
+
+    def _mend(self, finding: Finding) -> None:
+        """The remedy of a finding was asked for."""
+        self.preset_selector.clear()
+        self._begin(self.recipe.replace(**finding.changes))
+
+    def _fail(self, preset: Preset) -> None:
+        """A preset was chosen."""
+        self.view, self.tensor = preset.view, preset.tensor or self.tensor
+        self._begin(preset.recipe)
 
     def _paint(self) -> None:
         """Paint now, or leave it to the painter that is at work."""
@@ -203,12 +254,10 @@ class TrainPanel:
 
     def _tell(self) -> None:
         line = status(self.session, self.history, self.recipe.steps)
-        if self.session.finding is not None:
-            line += (
-                "<div role='alert' style='color:var(--jp-error-color1,#b00);line-height:1.3'>"
-                f"{html.escape(str(self.session.finding))}</div>"
-            )
-        if self.status.value != line:
+        findings = self.findings
+        self.findings_box.show(findings)
+        self.preset_selector.tell(ended=bool(findings))
+        if self.status.value != line:  # last: a run that is told to be over has its findings
             self.status.value = line
         running = self.session.running
         over = self.session.over
@@ -237,6 +286,4 @@ class TrainPanel:
         self._painter.paint()
 
     def _new_weights(self, _button: Any) -> None:
-        recipe = self.recipe.replace(seed=(self.recipe.seed + 1) % 2**31)
-        self.controls.set(recipe)
-        self._change(recipe)
+        self._begin(self.recipe.replace(seed=(self.recipe.seed + 1) % 2**31))

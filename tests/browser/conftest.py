@@ -59,9 +59,14 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def lab(home: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the lab keeps its notebooks; a test may add one of its own."""
+    return tmp_path_factory.mktemp("lab") / "notebooks"
+
+
+@pytest.fixture(scope="session")
+def lab(home: dict[str, str], folder: Path) -> Iterator[str]:
     """The address of a running lab, `{0}` in the place of the notebook's name."""
-    folder = tmp_path_factory.mktemp("lab") / "notebooks"
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

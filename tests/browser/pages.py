@@ -9,6 +9,7 @@ from typing import Any
 from playwright.sync_api import Locator, Page, expect
 
 PATIENCE = 60  # seconds; the machine may be shared
+STATUS = re.compile(r"step [\d,]+ of")
 PROMPTS = "[...document.querySelectorAll('.jp-CodeCell .jp-InputArea-prompt')]"
 
 # Dialogs and toasts that come up at any time, however short they stay.
@@ -142,7 +143,7 @@ class Panel:
 
     @property
     def status(self) -> str:
-        return self.root.locator(".widget-html").filter(has_text="step").first.inner_text()
+        return self.root.locator(".widget-html").filter(has_text=STATUS).first.inner_text()
 
     @property
     def state(self) -> str:

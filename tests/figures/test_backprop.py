@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 import pytest
 
 from labkit import figures
-from labkit.backprop import BENDS, STAGES, WEIGHTS, TinyNetwork
+from labkit.gradients.backprop import BENDS, STAGES, WEIGHTS, TinyNetwork
 from labkit.panels.live_figure import pack
 
 TRACE = TinyNetwork.draw(0).run(1.0, -0.5, 1.0)

@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 import pytest
 
 from labkit import figures
-from labkit.derivatives import DerivativeCheck
+from labkit.gradients.derivatives import DerivativeCheck
 from labkit.panels.live_figure import pack
 
 X = np.linspace(-5, 5, 21)

@@ -6,8 +6,8 @@ import re
 import plotly.graph_objects as go
 import pytest
 
-from labkit.backprop import STAGES, TinyNetwork, descend
 from labkit.errors import LabError
+from labkit.gradients.backprop import STAGES, TinyNetwork, descend
 from labkit.panels import BackpropPanel, live_figure
 from labkit.panels.backprop_panel import MANY, SHORT
 

@@ -6,9 +6,9 @@ import re
 import plotly.graph_objects as go
 import pytest
 
-from labkit.backprop import MISTAKES, TinyNetwork
 from labkit.errors import LabError
 from labkit.figures import theme
+from labkit.gradients.backprop import MISTAKES, TinyNetwork
 from labkit.panels import GradientPanel, live_figure
 
 

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 import pytest
 
 from labkit.errors import LabError, RecipeError
-from labkit.losses import evaluate
+from labkit.gradients.losses import evaluate
 from labkit.panels import LossPanel, OutlierPanel, live_figure
 
 

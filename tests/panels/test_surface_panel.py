@@ -13,8 +13,8 @@ from labkit.executors import SynchronousExecutor
 from labkit.panels import SurfacePanel, live_figure
 from labkit.panels import painter as painter_module
 from labkit.panels import surface_panel as module
-from labkit.surfaces import SURFACES, Surface, surface
-from labkit.walks import RATES, tune, walk
+from labkit.surfaces.toys import SURFACES, Surface, surface
+from labkit.surfaces.walks import RATES, tune, walk
 
 
 @pytest.fixture

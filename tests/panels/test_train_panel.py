@@ -13,13 +13,16 @@ import torch
 
 import labkit.session
 from labkit import views
+from labkit.diagnosis.causes import diagnose
+from labkit.diagnosis.findings import Finding
 from labkit.errors import RecipeError
 from labkit.executors import SynchronousExecutor
-from labkit.panels import TrainPanel, painter
+from labkit.panels import TrainPanel, painter, train_panel
 from labkit.recipe import Recipe
 from labkit.tasks import TASKS
 from labkit.training import fit
 from labkit.views import VIEWS
+from labkit.workshop.presets import PRESETS
 
 MOONS = Recipe(task="moons", samples=100, hidden=(6, 4), steps=40, device="cpu")
 
@@ -166,16 +169,144 @@ def test_a_diverging_run_is_explained_and_can_be_mended(shown):
     )
     one = panel(wild)
     one.buttons["Train"].click()
-    status = words(one.status)
-    assert status.startswith("diverged · step ")
-    assert one.session.finding.message in status
-    assert one.session.finding.remedy in status
-    assert "role='alert'" in one.status.value
+    assert words(one.status).startswith("diverged · step ")
+    found = words(one.findings_box.words)
+    assert one.session.finding.message in found
+    assert one.session.finding.remedy in found
+    assert "role='alert'" in one.findings_box.words.value
     assert enabled(one) == {"Rewind", "New weights"}
     one.controls.text.value = wild.replace(lr=1e-4, init_args={"std": 0.5}).to_text()
-    assert "role='alert'" not in one.status.value
+    assert one.findings_box.children == ()
     one.buttons["Train"].click()
     assert words(one.status).startswith("finished")
+
+
+# --- findings and presets --------------------------------------------------------------
+
+LAZY = MOONS.replace(lr=1e-5)
+
+
+def test_findings_come_at_the_end_with_a_remedy_that_can_be_tried(shown):
+    one = panel(LAZY)
+    assert (one.findings, one.findings_box.children) == ([], ())
+    one.buttons["Train"].click()
+    (finding,) = one.findings
+    assert finding == diagnose(one.history)[0]
+    assert words(one.findings_box.words) == str(finding)
+    assert "role='alert'" in one.findings_box.words.value
+    assert one.findings_box.children == (one.findings_box.words, one.findings_box.button)
+    assert one.findings_box.button.tooltip == "lr=0.01"
+    one.findings_box.button.click()
+    assert (one.recipe, one.session.state) == (LAZY.replace(lr=0.01), "ready")
+    assert (one.controls.recipe, one.controls.fields["lr"].value) == (one.recipe, 0.01)
+    assert one.findings_box.children == ()
+    assert enabled(one) == {"Train", "Step", "Rewind", "New weights"}
+    assert one.history.marks == [], "a new start, not a change in mid-run"
+    one.buttons["Train"].click()
+    assert one.findings == []
+
+
+def test_a_finding_without_changes_has_no_button(shown, monkeypatch):
+    told = Finding("k", "One < two.", "Think.", {}, {})
+    monkeypatch.setattr(train_panel, "diagnose", lambda history: [told])
+    one = panel()
+    one.buttons["Step"].click()
+    assert one.findings_box.children == (one.findings_box.words,)
+    assert "One &lt; two. Think." in one.findings_box.words.value
+
+
+def test_the_first_remedy_that_there_is_gets_the_button(shown, monkeypatch):
+    found = [Finding(k, "What.", "How.", {}, c) for k, c in (("a", {}), ("b", {"lr": 0.5}))]
+    monkeypatch.setattr(train_panel, "diagnose", lambda history: found)
+    one = panel()
+    one.buttons["Step"].click()
+    assert one.findings_box.words.value.count("role='alert'") == 2
+    one.findings_box.button.click()
+    assert one.recipe.lr == 0.5
+
+
+def test_diagnosis_is_made_once_an_end_and_never_while_it_trains(shown, monkeypatch):
+    asked = []
+
+    def count(history):
+        asked.append((history.last_step, one.session.running))
+        return []
+
+    monkeypatch.setattr(train_panel, "diagnose", count)
+    one = panel()
+    one.buttons["Train"].click()
+    one.view_selector.value = "heatmap"  # paints again
+    one.findings  # noqa: B018
+    assert asked == [(40, False)]
+    one.buttons["Rewind"].click()
+    assert asked == [(40, False)]
+
+    asked.clear()
+    one = TrainPanel(MOONS.replace(steps=100_000))
+    one.buttons["Train"].click()
+    while one.session.steps_done < 300:
+        assert one.findings == []
+    one.buttons["Pause"].click()
+    one._painter.join(30)
+    assert asked == [(one.session.steps_done, False)]
+
+
+def test_presets_are_offered_by_name_and_none_where_there_are_none(shown):
+    assert panel().preset_selector.children == ()
+    one = panel(presets=["frozen", "dead_relus"])
+    selector = one.preset_selector
+    assert selector.children == (selector.menu, selector.words)
+    assert selector.menu.options == (
+        ("choose a failure…", None),
+        *((PRESETS[name].title, name) for name in ("frozen", "dead_relus")),
+    )
+    assert one.recipe == MOONS, "nothing is chosen yet"
+    with pytest.raises(RecipeError, match="did you mean 'frozen'"):
+        panel(presets=["frozzen"])
+
+
+def test_a_panel_that_starts_with_a_preset_says_so():
+    name = "dead_relus"
+    panel = TrainPanel(PRESETS[name].recipe, presets=["frozen", name])
+    assert panel.preset_selector.menu.value == name
+    assert PRESETS[name].question in panel.preset_selector.words.value
+
+
+def test_a_chosen_preset_is_ready_to_train(shown):
+    one = panel(presets=["frozen", "dead_relus"])
+    one.buttons["Step"].click()
+    one.preset_selector.menu.value = "dead_relus"
+    preset = PRESETS["dead_relus"]
+    assert (one.recipe, one.session.state) == (preset.recipe, "ready")
+    assert one.controls.text.value == preset.recipe.to_text()
+    assert (one.view_selector.value, one.tensor_selector.value) == (preset.view, preset.tensor)
+    assert words(one.preset_selector.words) == preset.question, "where to look would tell all"
+    one.preset_selector.menu.value = "frozen"
+    one.buttons["Train"].click()
+    assert [finding.kind for finding in one.findings] == ["frozen_weights"]
+    frozen = PRESETS["frozen"]
+    assert words(one.preset_selector.words) == f"{frozen.question}{frozen.look}"
+    one.findings_box.button.click()
+    assert one.preset_selector.menu.value is None, "it may be chosen again"
+    assert words(one.preset_selector.words) == ""
+    one.buttons["Train"].click()
+    assert one.findings == []
+
+
+def test_a_preset_that_differs_by_steps_alone_starts_anew_too(shown):
+    one = panel(PRESETS["frozen"].recipe.replace(steps=3), presets=["frozen"])
+    one.buttons["Train"].click()
+    one.preset_selector.menu.value = "frozen"
+    assert (one.recipe, one.session.state) == (PRESETS["frozen"].recipe, "ready")
+    assert one.history.marks == []
+
+
+def test_another_choice_of_ones_own_leaves_the_preset(shown):
+    one = panel(presets=["frozen"])
+    one.preset_selector.menu.value = "frozen"
+    one.controls.fields["init"].value = "ones"
+    assert one.preset_selector.menu.value is None
+    assert one.recipe == PRESETS["frozen"].recipe.replace(init="ones")
 
 
 # --- views -----------------------------------------------------------------------------
@@ -275,6 +406,18 @@ def test_without_a_person_it_trains_and_shows_plain_figures(monkeypatch):
     titles = [figure.layout.title.text for figure in displayed]
     assert titles == [VIEWS[name].traits["title"] for name in ("loss", "weights")]
     assert threading.active_count() <= before + 1  # the history's own
+
+
+def test_without_a_person_findings_are_a_table(monkeypatch):
+    displayed: list[object] = []
+    monkeypatch.setattr("IPython.display.display", lambda *objects: displayed.extend(objects))
+    one = TrainPanel(LAZY, interactive=False, presets=["frozen"])
+    one._ipython_display_()
+    (finding,) = one.findings
+    assert displayed[2].rows == [
+        {"kind": "lr_too_low", "what": finding.message, "remedy": finding.remedy}
+    ]
+    assert (one.recipe, one.session.state) == (LAZY, "finished"), "presets wait for a person"
 
 
 def test_with_a_person_it_shows_its_widget(shown, monkeypatch):

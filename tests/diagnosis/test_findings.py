@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from labkit.findings import Finding, diverged, first_non_finite_layer
+from labkit.diagnosis.findings import Finding, diverged, first_non_finite_layer
 from labkit.history import History, Layout, Step
+from labkit.recipe import Recipe
 
 INPUTS = torch.ones(4, 3)
 
@@ -84,6 +85,26 @@ def test_the_finding_has_step_layer_and_last_good_loss():
     )
     assert "smaller" in finding.remedy
     assert str(finding) == f"{finding.message} {finding.remedy}"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "rates", "changes"),
+    [
+        (Recipe(optimizer="sgd", lr=10.0), [10.0], {"lr": 0.1}),  # its usual one
+        (Recipe(optimizer="sgd", lr=0.5), [0.5], {"lr": 0.05}),  # a tenth
+        (Recipe(optimizer="adadelta", lr=2.0), [2.0], {"lr": 0.2}),
+        (Recipe(optimizer="sgd", lr=0.01), [0.01, 4.0], {"lr": 0.1}),  # raised in mid-run
+        (Recipe(optimizer="sgd", lr=1e-5), [1e-5], {"lr": 1e-5}),  # the least there is
+    ],
+)
+def test_the_remedy_is_a_learning_rate_computed_from_the_recipe(recipe, rates, changes):
+    made = History(Layout(("w",), ((1,),)), {"recipe": recipe.model_dump()})
+    for number, rate in enumerate([recipe.lr, *rates]):
+        made.record(Step(number, 1.0, rate), np.zeros(1), np.zeros(1))
+    finding = diverged(9, math.inf, network(), INPUTS, made)
+    assert finding.changes == changes
+    assert f"lr={changes['lr']:g}" in finding.remedy
+    assert recipe.replace(**finding.changes).lr == changes["lr"]
 
 
 def test_the_last_good_loss_is_not_a_bad_one():

@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from labkit.diagnosis.remedies import Changes, shorter_steps
 from labkit.history import History
+from labkit.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -83,11 +85,18 @@ def diverged(
             last, at = float(losses[good[-1]]), int(steps[good[-1]])
             evidence |= {"last_good_loss": last, "last_good_step": at}
             before = f" The last good loss was {last:.4g}, at step {at}."
+    changes: Changes = {}
+    if history is not None and (about := history.about.get("recipe")):
+        _, rates = history.curve("lr")
+        recipe = Recipe(**about)
+        changes = shorter_steps(recipe, max([recipe.lr, *rates[-1:]]))
+    rate = f"lr={changes['lr']:g}" if changes else "ten times smaller"
     what = "infinite" if math.isinf(loss) else "NaN"
     return Finding(
         "diverged",
         f"Training ended at step {step}: the loss became {what}; it begins in {layer}.{before}",
-        "Rewind and try a learning rate ten times smaller, or an initialization with smaller "
+        f"Rewind and try a smaller learning rate ({rate}), or an initialization with smaller "
         "weights.",
         evidence,
+        changes,
     )

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from labkit.backprop import TinyNetwork
-from labkit.checkable import TENSORS, Arrays, Checkable, Tiny, checkable
-from labkit.derivatives import crash
 from labkit.errors import LabError, nearest
+from labkit.gradients.backprop import TinyNetwork
+from labkit.gradients.checkable import TENSORS, Arrays, Checkable, Tiny, checkable
+from labkit.gradients.derivatives import crash
 from labkit.recipe import Recipe
 from labkit.results import Table
 from labkit.threads import one_thread

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from labkit.losses import LOSSES, evaluate
+from labkit.gradients.losses import LOSSES, evaluate
 
 
 @dataclass(frozen=True)

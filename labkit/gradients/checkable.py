@@ -13,8 +13,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from labkit.backprop import WEIGHTS, TinyNetwork
 from labkit.errors import LabError
+from labkit.gradients.backprop import WEIGHTS, TinyNetwork
 from labkit.recipe import Recipe
 
 SAMPLES = 64  # of a recipe's task

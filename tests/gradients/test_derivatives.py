@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import labkit
-from labkit.derivatives import check_derivative
 from labkit.errors import RecipeError
+from labkit.gradients.derivatives import check_derivative
 
 
 def mse(prediction, target):

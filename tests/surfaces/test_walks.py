@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import optim
 
-from labkit import walks
 from labkit.errors import LabError
 from labkit.optimize import OPTIMIZERS
-from labkit.surfaces import Surface, surface
-from labkit.walks import RATES, check, tune, walk
+from labkit.surfaces import walks
+from labkit.surfaces.toys import Surface, surface
+from labkit.surfaces.walks import RATES, check, tune, walk
 
 START, LR, STEPS = (-1.0, 0.7), 0.02, 12
 WALKERS = [name for name in OPTIMIZERS if name != "muon"]

@@ -16,7 +16,7 @@ from labkit import optimize
 from labkit.errors import LabError
 from labkit.handmade import Handmade, Step, check_signature
 from labkit.optimize import OPTIMIZERS
-from labkit.surfaces import Point, Surface, surface
+from labkit.surfaces.toys import Point, Surface, surface
 from labkit.threads import one_thread
 
 MOST_STEPS = 10_000

@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 import labkit
-from labkit.backprop import MISTAKES, TinyNetwork
 from labkit.errors import LabError
-from labkit.gradients import errors_by_eps, gradient_check
+from labkit.gradients.backprop import MISTAKES, TinyNetwork
+from labkit.gradients.check import errors_by_eps, gradient_check
 from labkit.recipe import Recipe
 
 TINY = TinyNetwork.draw(0)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from labkit.errors import RecipeError
-from labkit.surfaces import SURFACES, Surface, surface
+from labkit.surfaces.toys import SURFACES, Surface, surface
 
 # The formulas, written again with numpy from the papers.
 ORACLES = {

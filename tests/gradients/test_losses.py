@@ -7,7 +7,7 @@ from torchvision.ops import sigmoid_focal_loss
 
 import labkit
 from labkit.errors import RecipeError
-from labkit.losses import LOSSES, best_constant, deal, evaluate, of_kind
+from labkit.gradients.losses import LOSSES, best_constant, deal, evaluate, of_kind
 
 OUTPUT = np.linspace(-6, 6, 49)  # 0 and ±1 are among them
 

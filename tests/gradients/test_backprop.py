@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import labkit
-from labkit.backprop import (
+from labkit.errors import LabError
+from labkit.gradients.backprop import (
     BENDS,
     MISTAKES,
     STAGES,
@@ -18,7 +19,6 @@ from labkit.backprop import (
     descend,
     short,
 )
-from labkit.errors import LabError
 
 CASES = [(seed, activation) for seed in range(4) for activation in BENDS]
 X = (0.9, -0.6)

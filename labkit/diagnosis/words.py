@@ -1,0 +1,41 @@
+"""How findings speak: numbers, names of layers, and changes spelled out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from labkit.diagnosis.evidence import Evidence
+from labkit.diagnosis.remedies import Changes
+
+
+def change(cure: Callable[..., Changes], run: Evidence, *more: float) -> Changes:
+    """The changes of a cure from `labkit.diagnosis.remedies`; none for a run without a recipe."""
+    return cure(run.recipe, *more) if run.recipe is not None else {}
+
+
+def remedy(words: str, changes: Changes) -> str:
+    """What to do, in words and as the changes spell it."""
+    told = ", ".join(f"{name}={_told(value)}" for name, value in changes.items())
+    return f"{words}: {told}." if told else f"{words}."
+
+
+def _told(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value or "its defaults")
+
+
+def num(value: float, digits: int = 3) -> str:
+    """A number as a reader wants to see it: 4,690 and 0.00154, but 1.2e-05."""
+    if 1000 <= abs(value) < 1e6:
+        return f"{float(f'{value:.{digits}g}'):,.0f}"
+    return f"{value:.{digits}g}"
+
+
+def layers(tensors: list[str]) -> list[str]:
+    """The layers that own these weights."""
+    return [tensor.removesuffix(".weight") for tensor in tensors]
+
+
+def names(tensors: list[str]) -> str:
+    """The same in words: `layer1, layer2 and output`."""
+    *rest, last = layers(tensors)
+    return f"{', '.join(rest)} and {last}" if rest else last

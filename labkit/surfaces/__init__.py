@@ -1,0 +1,1 @@
+"""Toy losses over two weights, and what optimizers do on them."""

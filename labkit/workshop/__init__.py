@@ -1,0 +1,1 @@
+"""For a room full of learners: questions, checks, and failures made on purpose."""
