@@ -49,6 +49,15 @@ def test_one_cell_holds_the_parameters(path: Path):
 
 
 @each_notebook
+def test_a_question_does_not_show_its_answer(path: Path):
+    """It stands in the question's code: the cell's input is folded away, and nothing else is."""
+    for cell in read(path)["cells"]:
+        asks = cell["cell_type"] == "code" and "labkit.Question(" in "".join(cell["source"])
+        hidden = cell["metadata"].get("jupyter", {}).get("source_hidden", False)
+        assert asks == hidden, cell["id"]
+
+
+@each_notebook
 def test_kernel_is_python3(path: Path):
     assert read(path)["metadata"]["kernelspec"]["name"] == "python3"
 

@@ -76,11 +76,12 @@ class Ensemble:
         keys = [group_key(recipe) for recipe in self.recipes]
         self.active = np.array(sorted(range(len(keys)), key=lambda i: keys.index(keys[i])))
         standing = [self.recipes[index] for index in self.active]
-        self._samples = Samples([recipe.data() for recipe in standing], device)
+        data = [recipe.data() for recipe in standing]
+        self._samples = Samples(data, device)
         self._batches = Batches(self._samples, [r.seed for r in standing], first.batch_size)
         self._rates = Rates(standing, device)
         self.stack = Stack(networks.build(first), len(standing), device)
-        self.stack.flat.copy_(_initial_weights(standing))
+        self.stack.flat.copy_(_initial_weights(standing, data))
         self._groups = self._grouped(standing)
         self._patience = [Patience(recipe.patience) for recipe in standing]
         self._records = Records(self.recipes, self.stack.layout, self.active)
@@ -222,7 +223,7 @@ def _correct(outputs: Tensor, classes: Tensor) -> Tensor:
     return ~ahead.any(1)
 
 
-def _initial_weights(recipes: Sequence[Recipe]) -> Tensor:
+def _initial_weights(recipes: Sequence[Recipe], data: Sequence[Data]) -> Tensor:
     """The weights that `initial_network` gives each recipe, `(recipes, total)`.
 
     One network, filled anew for each, is much faster than a network for each.
@@ -231,14 +232,15 @@ def _initial_weights(recipes: Sequence[Recipe]) -> Tensor:
     parameters = list(network.parameters())
     gain = ACTIVATIONS[recipes[0].activation].traits["gain"]
     rows: dict[str, Tensor] = {}
-    keys = [repr((r.init, r.init_args, r.seed, id(r.data()))) for r in recipes]
-    for key, recipe in zip(keys, recipes, strict=True):
+    pairs = list(zip(recipes, data, strict=True))
+    keys = [repr((recipe.init, recipe.init_args, recipe.seed, id(own))) for recipe, own in pairs]
+    for key, (recipe, own) in zip(keys, pairs, strict=True):
         if key not in rows:
             initialize(
                 network,
                 recipe.init,
                 gain=gain,
-                inputs=recipe.data().train_inputs,
+                inputs=own.train_inputs,
                 generator=torch.Generator().manual_seed(recipe.seed),
                 arguments=recipe.init_args,
             )

@@ -81,7 +81,10 @@ class Notebook:
     def run_all(self) -> None:
         """Run all cells and wait until the last one has run."""
         self.menu("Run", "Run All Cells")
-        self.page.wait_for_function(f"{PROMPTS}.every((p) => /\\[\\d+\\]/.test(p.textContent))")
+        self.page.wait_for_function(
+            f"{PROMPTS}.every((p) => /\\[\\d+\\]/.test(p.textContent))",
+            timeout=4 * PATIENCE * 1000,  # the longest takes half a minute where nothing else runs
+        )
         assert self.page.locator("[data-mime-type='application/vnd.jupyter.error']").count() == 0
 
     def panel(self, button: str, nth: int = 0) -> Panel:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from playwright.sync_api import expect
 
-from tests.browser.pages import Notebook, Panel
+from labkit.workshop.presets import PRESETS
+from tests.browser.pages import Notebook, Panel, eventually
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 LARGEST = 300_000  # bytes
@@ -78,3 +80,33 @@ def test_race(converging: Notebook):
     panel.press("Race")
     rest(panel)
     take(panel, "race.png")
+
+
+def test_finding(ran: Callable[[str], Notebook]):
+    notebook = ran("02_initialization")
+    notebook.page.set_viewport_size({"width": 1440, "height": 1000})
+    panel = notebook.panel("Train")
+    panel.show()
+    panel.field("preset").select_option(PRESETS["dead_relus"].title)
+    panel.until(lambda p: p.state == "ready" and p.step == 0, "ready to train")
+    panel.press("Train")
+    panel.until(lambda p: p.state == "finished", "the end")
+    assert "dead" in panel.alert()
+    rest(panel)
+    take(panel, "finding.png")
+
+
+def test_sweep(ran: Callable[[str], Notebook]):
+    notebook = ran("05_learning_rate")
+    notebook.page.set_viewport_size({"width": 1440, "height": 1300})
+    panel = notebook.panel("Run the sweep")
+    panel.show()
+    panel.press("Run the sweep")
+    expect(panel.button("Run the sweep")).to_be_enabled()
+    eventually(panel.page, lambda: "finished" in panel.root.inner_text(), "it ran")
+    panel.field("look at").select_option(index=12)
+    panel.figure("Map of the").wait_until_still()
+    for figure in panel.root.locator("[role=img][data-frame]").all():
+        expect(figure).to_have_attribute("data-kind", "settle")
+    panel.page.mouse.move(2, 2)
+    take(panel, "sweep.png")

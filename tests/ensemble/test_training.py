@@ -122,6 +122,13 @@ def test_each_may_have_data_of_its_own():
         assert_same_run(ours, fit(recipe))
 
 
+def test_more_data_than_are_kept_in_memory():
+    """Each LSUV start belongs to data of its own, and `recipe.data()` remembers only some."""
+    recipes = grid(BASE.replace(init="lsuv", steps=2, samples=20), data_seed=range(40))
+    for recipe, ours in zip(recipes, histories(recipes), strict=True):
+        np.testing.assert_array_equal(ours.flat(0), fit(recipe).flat(0))
+
+
 def test_one_member_alone():
     (ours,) = histories([BASE])
     assert_same_run(ours, fit(BASE))
