@@ -118,6 +118,7 @@ def train(changes: tuple[str, ...], save: Path | None, **fields: str | None) -> 
     Options are the recipe's fields; a share string does as well:
     labkit train 'task=digits init=xavier_normal(factor=1.5) lr=0.01'
     """
+    from labkit.diagnosis.causes import diagnose
     from labkit.optimize import advice
     from labkit.recipe import Recipe
     from labkit.results import Table
@@ -130,6 +131,8 @@ def train(changes: tuple[str, ...], save: Path | None, **fields: str | None) -> 
     history = fit(recipe)
     click.echo(recipe.to_text())
     click.echo(repr(Table({"result": k, "value": v} for k, v in history.summary().items())))
+    for finding in diagnose(history):
+        click.echo(f"Found: {finding}")
     if save:
         click.echo(f"history  {history.save(save)}")
 
@@ -137,13 +140,15 @@ def train(changes: tuple[str, ...], save: Path | None, **fields: str | None) -> 
 @main.command("list")
 @click.argument("kind", required=False)
 def list_(kind: str | None) -> None:
-    """List what can be chosen: tasks, inits, optimizers, schedules, views …"""
+    """List what can be chosen: tasks, inits, optimizers, schedules, losses, views …"""
     from labkit.errors import unknown
+    from labkit.gradients.losses import LOSSES
     from labkit.recipe import REGISTRIES
     from labkit.results import Table
+    from labkit.surfaces.toys import SURFACES
     from labkit.views import VIEWS
 
-    registries = {**REGISTRIES, "view": VIEWS}
+    registries = {**REGISTRIES, "loss": LOSSES, "surface": SURFACES, "view": VIEWS}
     if kind and kind not in registries:
         raise click.ClickException(unknown("kind", kind, registries))
     for name, registry in registries.items():

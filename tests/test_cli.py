@@ -17,10 +17,12 @@ from nbformat.v4 import new_code_cell, new_notebook
 import labkit
 from labkit import lab
 from labkit.cli import main
+from labkit.gradients.losses import LOSSES
 from labkit.history import History
 from labkit.machine import PACKAGES
 from labkit.parameters import parameters
 from labkit.recipe import REGISTRIES, Recipe
+from labkit.surfaces.toys import SURFACES
 from labkit.training import fit
 from labkit.views import VIEWS
 
@@ -126,6 +128,13 @@ def test_train_prints_what_the_library_gives():
         assert float(printed[name]) == pytest.approx(value, rel=1e-3), name
 
 
+def test_train_says_what_went_wrong_and_what_would_help():
+    output = done("train", "task=moons init=zeros steps=100")
+    assert "Found: The weights of layer1" in output
+    assert "init=xavier_normal" in output
+    assert "Found" not in done("train", "task=moons steps=300")
+
+
 def test_options_and_a_share_string_say_the_same():
     options = "--task moons --steps 20 --samples 60 --device cpu --init normal --batch-size 16"
     by_option = done("train", *options.split())
@@ -196,16 +205,19 @@ def test_a_place_that_cannot_be_written(tmp_path):
 # --- list and doctor -------------------------------------------------------------------
 
 
+KINDS = {**REGISTRIES, "loss": LOSSES, "surface": SURFACES, "view": VIEWS}
+
+
 def test_list_shows_every_kind_and_every_name():
     output = done("list")
-    for kind, registry in {**REGISTRIES, "view": VIEWS}.items():
+    for kind, registry in KINDS.items():
         table = output.split(f"{kind}\n\n", 1)[1].split("\n\n")[0]
         assert list(rows(table))[1:] == registry.names()
 
 
-@pytest.mark.parametrize("kind", [*REGISTRIES, "view"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_list_shows_one_kind(kind):
-    registry = {**REGISTRIES, "view": VIEWS}[kind]
+    registry = KINDS[kind]
     output = done("list", kind)
     assert output.startswith(f"{kind}\n\nname")
     for entry in registry.values():

@@ -15,9 +15,8 @@ from labkit.propagation import Signal, dead_shares, signals, stds
 from labkit.recipe import Recipe
 from labkit.training import EVALUATION_SAMPLES
 
-# A unit is saturated where its activation has less than 4 % of its largest slope left: tanh
-# beyond ±0.98, where 1 - 0.98² = 0.04, and the sigmoid, which is a tanh of half the height.
-SATURATED = 0.98
+# For tanh, and for the sigmoid, which is a tanh of half the height:
+SATURATED = 0.98  # beyond it 1 - 0.98² = 4 % of the largest slope are left
 FEW_LOSSES = 5  # likewise: a trend needs a few evaluations
 
 
