@@ -13,6 +13,7 @@ from labkit.parameters import spell
 from labkit.recipe import Recipe
 from labkit.workshop.presets import Preset
 
+NONE = ""  # in the menu: None would show as an empty field
 _ALERT = "<div role='alert' style='color:var(--jp-error-color1,#b00);line-height:1.3'>{}</div>"
 _CALM = "<div style='line-height:1.3'>{}</div>"
 
@@ -70,8 +71,8 @@ class PresetSelector(widgets.VBox):
         self._choose = choose
         self.menu = widgets.Dropdown(
             description="preset",
-            options=[("choose a failure…", None), *((p.title, p.name) for p in presets)],
-            value=next((p.name for p in presets if p.recipe == recipe), None),
+            options=[("choose a failure…", NONE), *((p.title, p.name) for p in presets)],
+            value=next((p.name for p in presets if p.recipe == recipe), NONE),
             style={"description_width": "auto"},
             layout=widgets.Layout(width="max-content"),
         )
@@ -90,7 +91,7 @@ class PresetSelector(widgets.VBox):
 
     def clear(self) -> None:
         """Another recipe is in force: any preset can be chosen, the same one too."""
-        self.menu.value = None
+        self.menu.value = NONE
 
     def tell(self, ended: bool) -> None:
         """Show the question, and where to look once the run has ended."""

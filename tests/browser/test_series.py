@@ -42,7 +42,7 @@ def test_a_question_answers_each_choice(ran: Callable[[str], Notebook], name: st
     said = question.get_by_role("status")
     verdicts = []
     for button in buttons:
-        choice = button.inner_text().strip()
+        choice = (button.text_content() or "").strip()
         button.click()
         eventually(page, lambda choice=choice: f": {choice}." in said.inner_text(), "a verdict")
         verdicts.append(said.inner_text().partition(":")[0])

@@ -287,7 +287,8 @@ def test_a_chosen_preset_is_ready_to_train(shown):
     frozen = PRESETS["frozen"]
     assert words(one.preset_selector.words) == f"{frozen.question}{frozen.look}"
     one.findings_box.button.click()
-    assert one.preset_selector.menu.value is None, "it may be chosen again"
+    assert one.preset_selector.chosen is None, "it may be chosen again"
+    assert one.preset_selector.menu.label == "choose a failure…"
     assert words(one.preset_selector.words) == ""
     one.buttons["Train"].click()
     assert one.findings == []
@@ -305,7 +306,7 @@ def test_another_choice_of_ones_own_leaves_the_preset(shown):
     one = panel(presets=["frozen"])
     one.preset_selector.menu.value = "frozen"
     one.controls.fields["init"].value = "ones"
-    assert one.preset_selector.menu.value is None
+    assert one.preset_selector.chosen is None
     assert one.recipe == PRESETS["frozen"].recipe.replace(init="ones")
 
 
