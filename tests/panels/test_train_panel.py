@@ -257,7 +257,7 @@ def test_presets_are_offered_by_name_and_none_where_there_are_none(shown):
     selector = one.preset_selector
     assert selector.children == (selector.menu, selector.words)
     assert selector.menu.options == (
-        ("choose a failure…", None),
+        ("choose a failure…", ""),
         *((PRESETS[name].title, name) for name in ("frozen", "dead_relus")),
     )
     assert one.recipe == MOONS, "nothing is chosen yet"
