@@ -73,8 +73,10 @@ class Ensemble:
         self.step = 0
         self._interval = evaluation_interval(self.steps)
         # Members of one optimizer stand side by side: it then moves a slice of the rows.
-        keys = [group_key(recipe) for recipe in self.recipes]
-        self.active = np.array(sorted(range(len(keys)), key=lambda i: keys.index(keys[i])))
+        groups: dict[object, list[int]] = {}
+        for index, recipe in enumerate(self.recipes):
+            groups.setdefault(group_key(recipe), []).append(index)
+        self.active = np.array([index for members in groups.values() for index in members])
         standing = [self.recipes[index] for index in self.active]
         data = [recipe.data() for recipe in standing]
         self._samples = Samples(data, device)
