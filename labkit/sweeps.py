@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -107,12 +108,40 @@ def _seconds(count: float) -> str:
     return f"{count / 60:.0f} minutes" if count >= 120 else f"{count:.0f} seconds"
 
 
+class Histories(Sequence[History]):
+    """Histories of which each is made when it is first asked for.
+
+    An ensemble records all members in the same arrays: a history copies one member's part.
+    """
+
+    def __init__(self, make: Sequence[Callable[[], History]]) -> None:
+        self._make = list(make)
+        self._made: dict[int, History] = {}
+
+    def __len__(self) -> int:
+        return len(self._make)
+
+    @overload
+    def __getitem__(self, index: int) -> History: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[History]: ...
+
+    def __getitem__(self, index: int | slice) -> History | list[History]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        place = range(len(self))[index]  # raises IndexError as a list does
+        if place not in self._made:
+            self._made[place] = self._make[place]()
+        return self._made[place]
+
+
 @dataclass(frozen=True)
 class Sweep:
     """What a sweep gave: a recipe and its history for each member, in the order given."""
 
     recipes: list[Recipe]
-    histories: list[History]
+    histories: Sequence[History]
 
     def __len__(self) -> int:
         return len(self.recipes)
@@ -173,7 +202,7 @@ def sweep(
         raise RecipeError("a sweep needs at least one recipe")
     check_size(recipes[0], len(recipes), most)
     total = sum(recipe.steps for recipe in recipes)
-    histories: dict[int, History] = {}
+    histories: dict[int, Make] = {}
     done = 0
 
     def tell(count: int) -> None:
@@ -185,15 +214,16 @@ def sweep(
         histories.update(zip(members, trained(own, tell), strict=True))
         done += sum(recipe.steps for recipe in own)
         tell(0)
-    return Sweep(recipes, [histories[i] for i in range(len(recipes))])
+    return Sweep(recipes, Histories([histories[i] for i in range(len(recipes))]))
 
 
 Tell = Callable[[int], None]
+Make = Callable[[], History]
 
 
 def _groups(
     recipes: Sequence[Recipe],
-) -> list[tuple[Callable[[list[Recipe], Tell], list[History]], list[int]]]:
+) -> list[tuple[Callable[[list[Recipe], Tell], list[Make]], list[int]]]:
     """How to train recipes that go together, and their numbers."""
     groups: dict[object, list[int]] = {}
     for number, recipe in enumerate(recipes):
@@ -201,23 +231,24 @@ def _groups(
     return [(_one_by_one if key is None else _at_once, own) for key, own in groups.items()]
 
 
-def _at_once(recipes: list[Recipe], tell: Tell) -> list[History]:
+def _at_once(recipes: list[Recipe], tell: Tell) -> list[Make]:
     ensemble = Ensemble(recipes)
     with one_thread():
         while not ensemble.finished:
             ensemble.advance()
             if ensemble.step % 20 == 0:
                 tell(ensemble.step * len(recipes))
-    return [ensemble.history(i) for i in range(len(recipes))]
+    return [functools.partial(ensemble.history, i) for i in range(len(recipes))]
 
 
-def _one_by_one(recipes: list[Recipe], tell: Tell) -> list[History]:
-    histories, before = [], 0
+def _one_by_one(recipes: list[Recipe], tell: Tell) -> list[Make]:
+    histories: list[Make] = []
+    before = 0
     for recipe in recipes:
         history = new_history(recipe)
         for step in train(recipe, history):
             if step.step % 20 == 0:
                 tell(before + step.step)
-        histories.append(history)
+        histories.append(lambda history=history: history)  # type: ignore[misc]
         before += recipe.steps
     return histories

@@ -89,7 +89,9 @@ class Batches:
 
     def _pick(self, tensor: Tensor, orders: Tensor) -> Tensor:
         """Each member's samples in its own order; a single row where all have the same."""
-        streams = self._stream if len(orders) > 1 else self._stream[:1]
+        if len(orders) == 1:
+            return tensor[int(self._data[0])].index_select(-1, orders[0]).unsqueeze(0)
+        streams = self._stream
         orders = orders[streams]
         data = self._data[streams]
         found = tensor[data[:, None], ..., orders]  # (members, chosen, ...)

@@ -7,7 +7,7 @@ because a matrix product of small matrices is several times faster along its lon
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,16 +15,30 @@ from torch.nn import functional
 
 from labkit.history import Layout
 
-# Gradients of activations whose own kernel is faster than a small autograd graph:
-# (gradient of the output, input, output) -> gradient of the input.
-_BACKWARD: dict[type[nn.Module], Callable[[Tensor, Tensor, Tensor], Tensor]] = {
-    nn.Identity: lambda gradient, z, a: gradient,
-    nn.ReLU: lambda gradient, z, a: torch.ops.aten.threshold_backward(gradient, a, 0),
-    nn.Tanh: lambda gradient, z, a: torch.ops.aten.tanh_backward(gradient, a),
-    nn.Sigmoid: lambda gradient, z, a: torch.ops.aten.sigmoid_backward(gradient, a),
-}
+Change = Callable[[Tensor], Tensor]
+Backward = Callable[[Tensor, Tensor], Tensor]
 
-_ELEMENTWISE = (*_BACKWARD, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU)
+# Activations whose gradient needs their output alone: in place, and the gradient by a kernel
+# of torch's own: (gradient of the output, output) -> gradient of the input.
+_IN_PLACE: dict[type[nn.Module], tuple[Change, Backward]] = {
+    nn.Identity: (lambda z: z, lambda gradient, a: gradient),
+    nn.ReLU: (torch.relu_, lambda g, a: torch.ops.aten.threshold_backward(g, a, 0)),
+    nn.Tanh: (torch.tanh_, torch.ops.aten.tanh_backward),
+    nn.Sigmoid: (torch.sigmoid_, torch.ops.aten.sigmoid_backward),
+}
+_ELEMENTWISE = (nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU)
+
+
+class _Layer(NamedTuple):
+    """A module, and what of the stacked tensors belongs to it, looked up once."""
+
+    module: nn.Module
+    linear: bool
+    in_place: tuple[Change, Backward] | None
+    weight: Tensor | None
+    bias: Tensor | None  # of a linear layer (members, units, 1)
+    weight_gradient: Tensor | None
+    bias_gradient: Tensor | None
 
 
 def can_stack(network: nn.Module) -> bool:
@@ -64,6 +78,7 @@ class Stack:
     def _view(self) -> None:
         self._weights = self._split(self.flat)
         self._gradients = self._split(self.gradient)
+        self._layers = self._lay_out(self._weights)
         self._ones: Tensor | None = None
 
     def _split(self, flat: Tensor) -> dict[str, Tensor]:
@@ -71,6 +86,25 @@ class Stack:
             name: flat[:, self.layout.span(name)].view(-1, *shape)
             for name, shape in zip(self.layout.names, self.layout.shapes, strict=True)
         }
+
+    def _lay_out(self, weights: dict[str, Tensor]) -> list[_Layer]:
+        layers = []
+        for number, (name, module) in enumerate(self._modules):
+            linear = isinstance(module, nn.Linear)
+            bias = weights.get(f"{name}.bias")
+            layers.append(
+                _Layer(
+                    module,
+                    linear,
+                    # The first module must not change the samples themselves.
+                    _IN_PLACE.get(type(module)) if number else None,
+                    weights.get(f"{name}.weight"),
+                    bias.unsqueeze(2) if linear and bias is not None else bias,
+                    self._gradients.get(f"{name}.weight"),
+                    self._gradients.get(f"{name}.bias"),
+                )
+            )
+        return layers
 
     def keep(self, rows: Tensor) -> None:
         """Go on with some members only."""
@@ -84,8 +118,10 @@ class Stack:
             inputs: `(members or 1, ..., samples)`, each sample as the network takes it.
             rows: which members; all by default.
         """
-        weights = {name: tensor[rows] for name, tensor in self._weights.items()}
-        return self._forward(inputs, weights)[-1]
+        layers = self._layers
+        if rows != slice(None):
+            layers = self._lay_out({name: w[rows] for name, w in self._weights.items()})
+        return self._forward(inputs, layers)[-1]
 
     def loss_and_gradient(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Each member's mean loss, `(members,)`; fills `gradient`.
@@ -97,57 +133,41 @@ class Stack:
         """
         if not self.by_hand:
             return self._by_autograd(inputs, targets)
-        passed = self._forward(inputs, self._weights)
+        passed = self._forward(inputs, self._layers)
         losses, gradient = self._loss(passed[-1], targets)
         self._backward(passed, gradient)
         return losses
 
-    def _forward(self, inputs: Tensor, weights: dict[str, Tensor]) -> list[Tensor]:
+    def _forward(self, inputs: Tensor, layers: list[_Layer]) -> list[Tensor]:
         """What goes into each module, and last what comes out."""
-        members = len(next(iter(weights.values())))
-        passed = [inputs.expand(members, *inputs.shape[1:])]
-        for name, module in self._modules:
-            passed.append(self._apply(name, module, passed[-1], weights))
+        passed = [inputs]
+        for layer in layers:
+            passed.append(_apply(layer, passed[-1]))
         return passed
 
-    def _apply(self, name: str, module: nn.Module, x: Tensor, weights: dict[str, Tensor]) -> Tensor:
-        if isinstance(module, nn.Linear):
-            weight, bias = weights[f"{name}.weight"], weights.get(f"{name}.bias")
-            if bias is None:
-                return torch.bmm(weight, x)
-            return torch.baddbmm(bias.unsqueeze(2), weight, x)
-        if isinstance(module, nn.Conv2d):
-            return _convolve(module, x, weights[f"{name}.weight"], weights.get(f"{name}.bias"))
-        if isinstance(module, nn.Flatten):
-            return x.flatten(1, -2)
-        if isinstance(module, _ELEMENTWISE):
-            return module(x)
-        samples_first = x.movedim(-1, 1)
-        folded = module(samples_first.flatten(0, 1))
-        return folded.unflatten(0, samples_first.shape[:2]).movedim(1, -1)
-
     def _backward(self, passed: list[Tensor], gradient: Tensor) -> None:
-        modules = self._modules
-        first = next(i for i, (_, m) in enumerate(modules) if isinstance(m, nn.Linear))
-        for i in range(len(modules) - 1, first - 1, -1):
-            name, module = modules[i]
-            x, y = passed[i], passed[i + 1]
-            if isinstance(module, nn.Linear):
+        first = next(number for number, layer in enumerate(self._layers) if layer.linear)
+        for number in range(len(self._layers) - 1, first - 1, -1):
+            layer, x = self._layers[number], passed[number]
+            if layer.linear:
+                assert layer.weight is not None
+                assert layer.weight_gradient is not None
                 # A product into a view of `gradient` would go member by member: copy instead.
-                own = self._gradients[f"{name}.weight"]
-                own.copy_(torch.bmm(gradient, x.transpose(1, 2)))
-                if module.bias is not None:
-                    torch.sum(gradient, 2, out=self._gradients[f"{name}.bias"])
-                if i > first:
-                    weight = self._weights[f"{name}.weight"]
-                    gradient = torch.bmm(weight.transpose(1, 2), gradient)
-            elif known := _BACKWARD.get(type(module)):
-                gradient = known(gradient, x, y)
+                if len(x) < len(gradient):  # all members see the same
+                    product = (gradient.flatten(0, 1) @ x[0].T).view_as(layer.weight)
+                else:
+                    product = torch.bmm(gradient, x.transpose(1, 2))
+                layer.weight_gradient.copy_(product)
+                if layer.bias_gradient is not None:
+                    torch.sum(gradient, 2, out=layer.bias_gradient)
+                if number > first:
+                    gradient = torch.bmm(layer.weight.transpose(1, 2), gradient)
+            elif layer.in_place:
+                gradient = layer.in_place[1](gradient, passed[number + 1])
             else:
                 with torch.enable_grad():
                     z = x.detach().requires_grad_()
-                    after = self._apply(name, module, z, self._weights)
-                    (gradient,) = torch.autograd.grad(after, z, gradient)
+                    (gradient,) = torch.autograd.grad(_apply(layer, z), z, gradient)
 
     def _loss(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Mean losses, and their gradients by the outputs."""
@@ -157,7 +177,7 @@ class Stack:
             return error.square().mean((1, 2)), error.mul_(2 / count)
         logs = torch.log_softmax(outputs, 1)
         classes = targets.expand(len(outputs), -1).unsqueeze(1)
-        losses = logs.gather(1, classes).mean((1, 2)).neg_()
+        losses = logs.gather(1, classes).squeeze(1).mean(1).neg_()
         if self._ones is None or self._ones.shape != classes.shape:
             self._ones = torch.full(classes.shape, -1.0, device=outputs.device)
         gradient = logs.exp_().scatter_add_(1, classes, self._ones)
@@ -166,7 +186,7 @@ class Stack:
     def _by_autograd(self, inputs: Tensor, targets: Tensor) -> Tensor:
         with torch.enable_grad():
             weights = {name: w.detach().requires_grad_() for name, w in self._weights.items()}
-            outputs = self._forward(inputs, weights)[-1]
+            outputs = self._forward(inputs, self._lay_out(weights))[-1]
             losses = member_losses(outputs, targets)
             found = torch.autograd.grad(losses.sum(), list(weights.values()))
         for own, gradient in zip(self._gradients.values(), found, strict=True):
@@ -182,9 +202,34 @@ def member_losses(outputs: Tensor, targets: Tensor) -> Tensor:
     return functional.cross_entropy(outputs, classes, reduction="none").mean(1)
 
 
+def _apply(layer: _Layer, x: Tensor) -> Tensor:
+    if layer.linear:
+        assert layer.weight is not None
+        if len(x) < len(layer.weight):  # all members see the same: one product for all
+            y = (layer.weight.flatten(0, 1) @ x[0]).unflatten(0, layer.weight.shape[:2])
+            return y if layer.bias is None else y.add_(layer.bias)
+        if layer.bias is None:
+            return torch.bmm(layer.weight, x)
+        return torch.baddbmm(layer.bias, layer.weight, x)
+    if layer.in_place:
+        return layer.in_place[0](x)
+    module = layer.module
+    if isinstance(module, nn.Conv2d):
+        assert layer.weight is not None
+        return _convolve(module, x, layer.weight, layer.bias)
+    if isinstance(module, nn.Flatten):
+        return x.flatten(1, -2)
+    if isinstance(module, _ELEMENTWISE):
+        return module(x)
+    samples_first = x.movedim(-1, 1)
+    folded = module(samples_first.flatten(0, 1))
+    return folded.unflatten(0, samples_first.shape[:2]).movedim(1, -1)
+
+
 def _convolve(conv: nn.Conv2d, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Each member's own convolution, as one with a group for each member."""
-    members = len(x)
+    members = len(weight)
+    x = x.expand(members, *x.shape[1:])
     together = x.movedim(-1, 0).flatten(1, 2)  # (samples, members * channels, height, width)
     kernels = weight.flatten(0, 1)
     settings: dict[str, Any] = {
