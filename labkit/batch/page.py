@@ -53,11 +53,13 @@ def _exporter() -> Any:
     from nbconvert.preprocessors import Preprocessor
 
     class LiveFigures(Preprocessor):  # type: ignore[misc]
-        """Plotly's MIME bundles as HTML."""
+        """Plotly's MIME bundles as HTML; code that its notebook folds away is left out."""
 
         first = True
 
         def preprocess_cell(self, cell: Any, resources: Any, index: int) -> tuple[Any, Any]:
+            if cell["metadata"].get("jupyter", {}).get("source_hidden"):
+                cell["metadata"]["transient"] = {"remove_source": True}
             for output in cell.get("outputs", []):
                 figure = output.get("data", {}).pop("application/vnd.plotly.v1+json", None)
                 if figure is not None:

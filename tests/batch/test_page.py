@@ -48,6 +48,16 @@ def test_making_a_page_leaves_the_notebook_as_it_was():
     assert json.dumps(given) == before
 
 
+def test_code_that_is_folded_away_is_not_on_the_page():
+    cells = [figure_cell(0), new_code_cell("the_answer = 42", execution_count=2)]
+    cells[1].metadata["jupyter"] = {"source_hidden": True}
+    hidden = Page(to_html(new_notebook(cells=cells))).text
+    assert "the_answer" not in hidden
+    assert "figure" in hidden
+    cells[1].metadata["jupyter"]["source_hidden"] = False
+    assert "the_answer" in Page(to_html(new_notebook(cells=cells))).text
+
+
 # --- formulas --------------------------------------------------------------------------
 
 
