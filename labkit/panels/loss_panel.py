@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -31,15 +32,16 @@ OUTLIERS = (4.0, 20.0)
 GUESSES = 8
 
 
-class _Panel:
+class _Panel(ABC):
     """Two pictures side by side under some controls: what the panels here share."""
 
     interactive: bool
     widget: ipywidgets.Widget
     message: ipywidgets.HTML
 
+    @abstractmethod
     def figures(self) -> tuple[go.Figure, go.Figure]:
-        raise NotImplementedError
+        """Both pictures as they are."""
 
     def _ipython_display_(self) -> None:
         from IPython.display import display
