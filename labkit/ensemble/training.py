@@ -94,8 +94,9 @@ class Ensemble:
         groups, first = [], 0
         for _, members in itertools.groupby(standing, key=group_key):
             own = list(members)
-            groups.append(Group(own, self.stack.flat[first : first + len(own)]))
-            first += len(own)
+            rows = slice(first, first + len(own))
+            groups.append(Group(own, self.stack.flat[rows], self.stack.gradient[rows]))
+            first = rows.stop
         return groups
 
     @property
@@ -134,9 +135,8 @@ class Ensemble:
         rates = self._rates.at(self.step)
         first = 0
         for group in self._groups:
-            rows = slice(first, first + group.count)
-            group.step(self.stack.flat[rows], self.stack.gradient[rows], rates[rows])
-            first = rows.stop
+            group.step(rates[first : first + group.count])
+            first += group.count
 
     def _diverge(self, row: int, step: int, loss: float, inputs: Tensor) -> None:
         seen = inputs[row if len(inputs) > 1 else 0].movedim(-1, 0)
@@ -194,14 +194,17 @@ class Ensemble:
         self.active = self.active[rest]
         self._patience = [self._patience[row] for row in rest]
         kept = torch.from_numpy(rest).to(self.stack.flat.device)
-        first = 0
+        for part in (self.stack, self._samples, self._batches):
+            part.keep(kept)
+        first = new = 0
         for group in self._groups:
             own = rest[(rest >= first) & (rest < first + group.count)] - first
             first += group.count
-            group.keep(torch.from_numpy(own).to(kept.device))
+            rows = slice(new, new + len(own))
+            new = rows.stop
+            standing = torch.from_numpy(own).to(kept.device)
+            group.keep(standing, self.stack.flat[rows], self.stack.gradient[rows])
         self._groups = [group for group in self._groups if group.count]
-        for part in (self.stack, self._samples, self._batches):
-            part.keep(kept)
         self._rates.keep(rest)
 
     def history(self, index: int) -> History:
