@@ -26,7 +26,23 @@ _IN_PLACE: dict[type[nn.Module], tuple[Change, Backward]] = {
     nn.Tanh: (torch.tanh_, torch.ops.aten.tanh_backward),
     nn.Sigmoid: (torch.sigmoid_, torch.ops.aten.sigmoid_backward),
 }
+
+
+def _quick_tanh(z: Tensor) -> Tensor:
+    """In place, right to 2e-7, twice as fast as torch's on a CPU: 2 sigmoid(2 z) - 1.
+
+    Good enough to look at a network, not to train it: values below 1e-7 are lost, and a
+    network whose signal vanishes has nothing else.
+    """
+    return z.tanh_() if z.is_cuda else z.mul_(2).sigmoid_().mul_(2).sub_(1)
+
+
 _ELEMENTWISE = (nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU)
+
+
+# Of matrices with fewer multiplications than this, torch's batched product on a CPU is a plain
+# loop over numbers (`baddbmm_cpu_kernel` in its LinearAlgebra.cpp).
+_SCALAR = 400
 
 
 class _Layer(NamedTuple):
@@ -121,7 +137,11 @@ class Stack:
         layers = self._layers
         if rows != slice(None):
             layers = self._lay_out({name: w[rows] for name, w in self._weights.items()})
-        return self._forward(inputs, layers)[-1]
+        x = inputs
+        for layer in layers:
+            quick = layer.in_place and isinstance(layer.module, nn.Tanh)
+            x = _quick_tanh(x) if quick else _apply(layer, x)
+        return x
 
     def loss_and_gradient(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Each member's mean loss, `(members,)`; fills `gradient`.
@@ -159,9 +179,9 @@ class Stack:
                     product = torch.bmm(gradient, x.transpose(1, 2))
                 layer.weight_gradient.copy_(product)
                 if layer.bias_gradient is not None:
-                    torch.sum(gradient, 2, out=layer.bias_gradient)
+                    layer.bias_gradient.copy_(gradient.sum(2))
                 if number > first:
-                    gradient = torch.bmm(layer.weight.transpose(1, 2), gradient)
+                    gradient = _passed_back(layer.weight, gradient)
             elif layer.in_place:
                 gradient = layer.in_place[1](gradient, passed[number + 1])
             else:
@@ -207,10 +227,9 @@ def _apply(layer: _Layer, x: Tensor) -> Tensor:
         assert layer.weight is not None
         if len(x) < len(layer.weight):  # all members see the same: one product for all
             y = (layer.weight.flatten(0, 1) @ x[0]).unflatten(0, layer.weight.shape[:2])
-            return y if layer.bias is None else y.add_(layer.bias)
-        if layer.bias is None:
-            return torch.bmm(layer.weight, x)
-        return torch.baddbmm(layer.bias, layer.weight, x)
+        else:
+            y = torch.bmm(layer.weight, x)  # `baddbmm` takes longer than both
+        return y if layer.bias is None else y.add_(layer.bias)
     if layer.in_place:
         return layer.in_place[0](x)
     module = layer.module
@@ -224,6 +243,14 @@ def _apply(layer: _Layer, x: Tensor) -> Tensor:
     samples_first = x.movedim(-1, 1)
     folded = module(samples_first.flatten(0, 1))
     return folded.unflatten(0, samples_first.shape[:2]).movedim(1, -1)
+
+
+def _passed_back(weight: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient of a linear layer's inputs, `(members, in, samples)`."""
+    outputs, inputs = weight.shape[1:]
+    if outputs * inputs * gradient.shape[2] < _SCALAR:
+        return (weight.unsqueeze(3) * gradient.unsqueeze(2)).sum(1)
+    return torch.bmm(weight.transpose(1, 2), gradient)
 
 
 def _convolve(conv: nn.Conv2d, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
