@@ -1,0 +1,1 @@
+"""Warm kernels: forked from one process that has imported everything already."""
