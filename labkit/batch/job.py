@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from labkit._version import __version__
@@ -119,6 +120,7 @@ def _word(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
+@lru_cache(maxsize=4)  # the runs of a grid are of the same notebook
 def _cells(notebook: bytes) -> str:
     """The cells alone: JupyterLab rewrites the rest as soon as a kernel starts."""
     cells = json.loads(notebook)["cells"]

@@ -1,96 +1,95 @@
-"""The parameters of a notebook: what its `parameters` cell assigns, and what may replace it.
+"""The parameters of a notebook, and what may replace their defaults.
 
 Only JSON values and known identifiers reach papermill, which writes them into code.
 """
 
 from __future__ import annotations
 
-import ast
 import json
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-import nbformat
+from labkit.errors import LabError, RecipeError, nearest
 
-from labkit.errors import FileError, LabError, RecipeError, nearest
+DEEPEST = 50  # levels of lists in lists; Python itself reads 200 brackets at most
+LONGEST = 80  # characters of a value in a message
+
+
+class _Unknown:
+    """A default that only running the notebook would tell: `path = Path("x")`."""
+
+    def __repr__(self) -> str:
+        return "UNKNOWN"
+
+
+UNKNOWN: Final = _Unknown()
 
 
 @dataclass(frozen=True)
 class NotebookParameter:
-    """One assignment in the `parameters` cell: a name and its default, a JSON value."""
+    """One variable that the `parameters` cell assigns.
+
+    Attributes:
+        name: the variable's.
+        default: a JSON value, or `UNKNOWN`.
+        annotated: the JSON types that its annotation allows; None where it has none.
+        items: the type of a list's items, where it is known.
+    """
 
     name: str
-    default: Any
+    default: Any = UNKNOWN
+    annotated: frozenset[type] | None = None
+    items: type | None = None
+
+    @property
+    def types(self) -> frozenset[type]:
+        """The JSON types that may replace the default; empty where any may."""
+        if self.annotated is not None:
+            return self.annotated
+        free = self.default is None or self.default is UNKNOWN
+        return frozenset() if free else frozenset({type(self.default)})
+
+    @property
+    def wanted(self) -> str:
+        """What to give, for a message: `a whole number such as 100`."""
+        told = " or ".join(words for kind, words in KINDS.items() if kind in self.types)
+        if self.default is UNKNOWN:
+            return told or "a JSON value"
+        example = f"{told or 'a JSON value'} such as {_shown(self.default, json.dumps)}"
+        if self.types == {int}:
+            return f"{example} (fractions too where the notebook says {self.name}: float = …)"
+        return example
 
 
-def read_notebook(path: Path) -> nbformat.NotebookNode:
-    """Read and validate a notebook.
-
-    Raises:
-        FileError: it is not there, or is not a notebook.
-    """
-    if not path.is_file():
-        raise FileError(f"{path} is not there")
-    try:
-        notebook = nbformat.read(path, as_version=4)
-        nbformat.validate(notebook)
-    except (AttributeError, KeyError, TypeError, RecursionError):
-        raise FileError(f"{path} is not a notebook: it is JSON of another shape") from None
-    except (OSError, ValueError, nbformat.ValidationError) as error:
-        reason = str(error).partition("\n")[0]
-        raise FileError(f"{path} is not a notebook: {reason}") from None
-    return notebook
-
-
-def read_parameters(path: Path) -> dict[str, NotebookParameter]:
-    """The parameters of a notebook by name, in the order of its `parameters` cell.
-
-    Annotated assignments count, and values are read as Python literals, not by their
-    look, so that a default may hold any character.
-
-    Raises:
-        FileError: not a notebook, no cell tagged `parameters`, or one that holds
-            something else than assignments of literals.
-    """
-    cells = [
-        cell
-        for cell in read_notebook(path).cells
-        if cell.cell_type == "code" and "parameters" in cell.metadata.get("tags", [])
-    ]
-    if len(cells) != 1:
-        raise FileError(f"{path} has {len(cells)} cells tagged 'parameters'; it needs one")
-    found = {}
-    try:
-        for statement in ast.parse(cells[0].source).body:
-            if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
-                target, value = statement.targets[0], statement.value
-            elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
-                target, value = statement.target, statement.value
-            else:
-                raise ValueError(f"line {statement.lineno} is not an assignment")
-            if not isinstance(target, ast.Name):
-                raise ValueError(f"line {statement.lineno} assigns to no plain name")
-            default = ast.literal_eval(value)
-            _check_json(target.id, default)
-            found[target.id] = NotebookParameter(target.id, default)
-    except (SyntaxError, ValueError) as error:
-        raise FileError(
-            f"{path}: its parameters cell must assign plain values only: {error}"
-        ) from None
-    return found
+KINDS: Final[dict[type, str]] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    list: "a list",
+    dict: "names with values",
+    type(None): "null",
+}
 
 
 def check_parameters(
-    known: Mapping[str, NotebookParameter], given: Mapping[str, Any]
+    known: Mapping[str, NotebookParameter],
+    given: Mapping[str, Any],
+    *,
+    text: bool = True,
+    recipe: bool = True,
 ) -> dict[str, Any]:
     """The values to run with: known names, JSON values, and what a Recipe would accept.
 
-    A value given as text (from a command line) is read as the type of the default.
-    Names that are fields of a `Recipe` are checked as one.
+    Args:
+        known: the notebook's parameters.
+        given: what replaces their defaults.
+        text: values given as text are read as the type of the default.
+        recipe: names that are fields of a `Recipe` are checked as one. This holds where the
+            notebook's own defaults make a recipe; another may call anything `optimizer`.
 
     Raises:
         LabError: everything that is wrong, one line each.
@@ -98,46 +97,87 @@ def check_parameters(
     problems, values = [], {}
     for name, value in given.items():
         if name not in known:
-            guess = nearest(name, known)
-            hint = f" did you mean {guess!r}?" if guess else ""
-            problems.append(
-                f"{name!r} is not a parameter of this notebook:{hint} Known: {', '.join(known)}."
-            )
+            problems.append(unknown_parameter(name, known))
             continue
         try:
-            values[name] = _typed(name, value, known[name].default)
+            values[name] = typed(known[name], value, text=text)
         except LabError as error:
             problems.append(str(error))
-    defaults = {name: parameter.default for name, parameter in known.items()}
-    problems += _refused_by_recipe({**defaults, **values})
+    if recipe and values:
+        problems += _refused_by_recipe(known, values)
     if problems:
         raise LabError("\n".join(problems))
     return values
 
 
-def _typed(name: str, value: Any, default: Any) -> Any:
-    """`value` as a JSON value of the default's type.
+def unknown_parameter(name: Any, known: Mapping[str, Any], owner: str = "this notebook") -> str:
+    """One sentence for a name that is no parameter of `owner`."""
+    guess = nearest(name, known)
+    hint = f" did you mean {guess!r}?" if guess else ""
+    return (
+        f"{_shown(name)} is not a parameter of {owner}:{hint} "
+        f"Known: {', '.join(known) or 'none at all'}."
+    )
+
+
+def typed(parameter: NotebookParameter, value: Any, *, text: bool = True) -> Any:
+    """`value` as a JSON value that may stand for the parameter's default.
 
     Raises:
         LabError: it cannot be one.
     """
-    wanted = type(default)
-    if isinstance(value, str) and wanted is not str:
-        try:
-            value = json.loads(value)
-        except ValueError:
-            if wanted is list and re.fullmatch(r"[0-9]{1,9}([,-][0-9]{1,9})*", value):
-                value = [int(part) for part in re.split("[,-]", value)]
-            elif default is not None:
-                raise LabError(f"{name}={value!r} is not allowed: give {_kind(default)}") from None
-    if wanted is float and type(value) is int:
+    types = parameter.types
+    if text and type(value) is str:
+        value = from_text(parameter, value)
+    if type(value) is int and float in types and int not in types:
         value = _float(value)
-    if wanted is list and type(value) is int:
+    if type(value) is int and types == {list}:
         value = [value]
-    if default is not None and type(value) is not wanted:
-        raise LabError(f"{name}={value!r} is not allowed: give {_kind(default)}")
-    _check_json(name, value)
+    if types and type(value) not in types:
+        raise _refused(parameter, value)
+    check_json(parameter.name, value)
     return value
+
+
+WORDS: Final[dict[str, Any]] = {"True": True, "False": False, "None": None}
+
+
+def from_text(parameter: NotebookParameter, text: str) -> Any:
+    """Text from a command line as a value of the parameter's type, JSON where it is not text.
+
+    Lists may be written without brackets: `8,8`.
+
+    Raises:
+        LabError: it is no such value.
+    """
+    types = parameter.types
+    if types == {str}:
+        return text
+    if type(None) in types and text in ("null", "None"):
+        return None
+    if list in types and types <= {list, type(None)} and (items := _listed(parameter, text)):
+        return items
+    try:
+        value = WORDS[text] if text in WORDS else json.loads(text)
+    except (ValueError, RecursionError):
+        if not types or str in types:
+            return text
+        raise _refused(parameter, text) from None
+    return text if str in types and type(value) not in types else value
+
+
+def _listed(parameter: NotebookParameter, text: str) -> list[Any] | None:
+    parts = text.split(",")
+    if parameter.items is str and all(parts) and not text.startswith("["):
+        return parts
+    if parameter.items is float:
+        try:
+            return [float(part) for part in parts]
+        except ValueError:
+            return None
+    if re.fullmatch(r"[0-9]{1,9}([,-][0-9]{1,9})*", text):
+        return [int(part) for part in re.split("[,-]", text)]
+    return None
 
 
 def _float(value: int) -> float:
@@ -147,39 +187,70 @@ def _float(value: int) -> float:
         return math.inf
 
 
-def _check_json(name: str, value: Any) -> None:
+def _refused(parameter: NotebookParameter, value: Any) -> LabError:
+    return LabError(f"{parameter.name}={_shown(value)} is not allowed: give {parameter.wanted}")
+
+
+def _shown(value: Any, write: Any = repr) -> str:
+    """A value for a message: on one line, and not longer than a message may be."""
+    try:
+        text = str(write(value))
+    except (ValueError, RecursionError):  # a whole number of thousands of digits
+        return f"({type(value).__name__})"
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+
+
+def check_json(name: str, value: Any, depth: int = 0) -> None:
     """Refuse what is not JSON, subclasses included: their text could be anything."""
     kind = type(value)
+    if depth > DEEPEST:
+        raise LabError(f"{name[:LONGEST]}… is not allowed: it is nested deeper than {DEEPEST}")
     if kind is float and not math.isfinite(value):
         raise LabError(f"{name}={value!r} is not allowed: give a finite number")
-    if kind is list:
+    if kind is int and math.isinf(_float(value)):
+        raise LabError(f"{name} is not allowed: a whole number of so many digits")
+    if kind is str:
+        _check_text(name, value)
+    elif kind is list:
         for i, item in enumerate(value):
-            _check_json(f"{name}[{i}]", item)
+            check_json(f"{name}[{i}]", item, depth + 1)
     elif kind is dict:
         for key, item in value.items():
-            if not (type(key) is str and key.isidentifier()):
-                raise LabError(f"{name} has the key {key!r}: keys must be plain names")
-            _check_json(f"{name}.{key}", item)
-    elif value is not None and kind not in (bool, int, float, str):
-        raise LabError(f"{name}={value!r} is not allowed: {kind.__name__} is not JSON")
+            if type(key) is not str:
+                raise LabError(f"{name} has the key {_shown(key)}: JSON's keys are text")
+            _check_text(name, key)
+            check_json(f"{name}.{key}", item, depth + 1)
+    elif value is not None and kind not in (bool, int, float):
+        raise LabError(f"{name}={_shown(value)} is not allowed: {kind.__name__} is not JSON")
 
 
-def _kind(default: Any) -> str:
-    kinds = {
-        bool: "true or false",
-        int: "a whole number",
-        float: "a number",
-        str: "text",
-        list: "a list",
-        dict: "names with values",
-    }
-    return f"{kinds[type(default)]} such as {json.dumps(default)}"
+def _check_text(name: str, text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise LabError(
+            f"{name}={_shown(text)} is not allowed: it holds half a character (a surrogate)"
+        ) from None
 
 
-def _refused_by_recipe(values: Mapping[str, Any]) -> list[str]:
+def _refused_by_recipe(
+    known: Mapping[str, NotebookParameter], values: Mapping[str, Any]
+) -> list[str]:
+    """What a Recipe says against the values, where it accepts the defaults."""
     from labkit.recipe import Recipe
 
-    fields = {name: values[name] for name in Recipe.model_fields if name in values}
+    fields = [name for name in Recipe.model_fields if name in known]
+    if not any(name in values for name in fields):
+        return []
+    defaults = {n: known[n].default for n in fields if known[n].default is not UNKNOWN}
+    if _complaints(defaults):
+        return []
+    return _complaints(defaults | {name: values[name] for name in fields if name in values})
+
+
+def _complaints(fields: Mapping[str, Any]) -> list[str]:
+    from labkit.recipe import Recipe
+
     try:
         Recipe(**{n: tuple(v) if isinstance(v, list) else v for n, v in fields.items()})
     except RecipeError as error:

@@ -1,168 +1,20 @@
 from __future__ import annotations
 
-import json
 import math
+from dataclasses import replace
 
-import nbformat
 import numpy as np
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from labkit.batch.parameters import NotebookParameter, check_parameters, read_parameters
-from labkit.errors import FileError, LabError
-
-
-@pytest.fixture
-def notebook(tmp_path):
-    """Write a notebook with these `parameters` cells and give its path."""
-
-    def write(*sources: str):
-        path = tmp_path / "notebook.ipynb"
-        cells = [new_code_cell(source, metadata={"tags": ["parameters"]}) for source in sources]
-        nbformat.write(new_notebook(cells=[new_markdown_cell("# Title"), *cells]), path)
-        return path
-
-    return write
-
-
-def defaults(path) -> dict[str, object]:
-    return {name: parameter.default for name, parameter in read_parameters(path).items()}
-
-
-# --- what a parameters cell says -------------------------------------------------------
-
-
-def test_assignments_are_read_as_python_in_their_order(notebook):
-    path = notebook(
-        """
-# a comment = nothing
-interactive = True
-text = "a = b"  # x = 3
-other = 'it\\'s = "quoted"; import os'
-longer = (
-    "two "
-    "parts"
+from labkit.batch.parameters import (
+    UNKNOWN,
+    NotebookParameter,
+    check_parameters,
 )
-lr: float = 1e-3
-hidden: list[int] = [8, 8]
-nothing = None
-negative = -3; positive = +2
-nested = {"a": [1, {"b": "="}]}
-unicode = "λ = 0.1"
-"""
-    )
-    assert defaults(path) == {
-        "interactive": True,
-        "text": "a = b",
-        "other": 'it\'s = "quoted"; import os',
-        "longer": "two parts",
-        "lr": 0.001,
-        "hidden": [8, 8],
-        "nothing": None,
-        "negative": -3,
-        "positive": 2,
-        "nested": {"a": [1, {"b": "="}]},
-        "unicode": "λ = 0.1",
-    }
-    assert list(defaults(path))[:2] == ["interactive", "text"]
+from labkit.errors import LabError
 
-
-def test_the_last_assignment_counts_as_in_python(notebook):
-    assert defaults(notebook("x = 1\nx = 2")) == {"x": 2}
-
-
-def test_an_empty_cell_has_no_parameters(notebook):
-    assert defaults(notebook("# nothing to choose")) == {}
-
-
-@pytest.mark.parametrize("sources", [[], ["x = 1", "y = 2"]], ids=["none", "two"])
-def test_there_is_one_parameters_cell(sources, notebook):
-    path = notebook(*sources)
-    with pytest.raises(FileError, match=f"{path} has {len(sources)} cells tagged 'parameters'"):
-        read_parameters(path)
-
-
-def test_a_tag_on_text_is_not_a_cell_of_parameters(tmp_path):
-    path = tmp_path / "a.ipynb"
-    cell = new_markdown_cell("x = 1", metadata={"tags": ["parameters"]})
-    nbformat.write(new_notebook(cells=[cell]), path)
-    with pytest.raises(FileError, match="has 0 cells"):
-        read_parameters(path)
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
-        "x = y",
-        "x = open('/etc/passwd').read()",
-        "x = __import__('os').system('true')",
-        "x = [i for i in range(3)]",
-        "x = f'{1}'",
-        "x += 1",
-        "x = y = 1",
-        "x, y = 1, 2",
-        "x.a = 1",
-        "x[0] = 1",
-        "x: int",
-        "import os",
-        "print('hello')",
-        "'a string alone'",
-        "%matplotlib inline",
-        "x = ",
-        "x = 1e999",
-        "x = 1j",
-        "x = b'bytes'",
-        "x = {1, 2}",
-        "x = (8, 8)",
-        "x = {'not a name': 1}",
-        "x = {1: 2}",
-        "if True:\n    x = 1",
-    ],
-)
-def test_a_parameters_cell_assigns_plain_values_only(source, notebook):
-    path = notebook(f"first = 1\n{source}")
-    with pytest.raises(FileError, match=f"{path}: its parameters cell must assign plain values"):
-        read_parameters(path)
-
-
-NO_NOTEBOOKS = {
-    "empty": b"",
-    "text": b"hello",
-    "binary": b"\xff\xfe\x00",
-    "a list": b"[]",
-    "null": b"null",
-    "a number": b"3",
-    "an object": b"{}",
-    "no cells": b'{"nbformat": 4}',
-    "cells that are none": b'{"nbformat": 4, "nbformat_minor": 5, "cells": 3, "metadata": {}}',
-    "a cell without source": (
-        b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [{"cell_type": "code"}]}'
-    ),
-    "from the future": b'{"nbformat": 99, "nbformat_minor": 0, "cells": [], "metadata": {}}',
-    "cut short": json.dumps(new_notebook(cells=[new_code_cell("x = 1")])).encode()[:-20],
-    "very deep": b"[" * 100_000,
-}
-
-
-@pytest.mark.parametrize("content", NO_NOTEBOOKS.values(), ids=NO_NOTEBOOKS)
-def test_what_is_no_notebook_is_refused_in_one_line(content, tmp_path):
-    path = tmp_path / "notebook.ipynb"
-    path.write_bytes(content)
-    with pytest.raises(FileError, match=r"is not a notebook: .+") as refused:
-        read_parameters(path)
-    assert str(refused.value).startswith(str(path))
-    assert len(str(refused.value).splitlines()) == 1
-    assert "object has no attribute" not in str(refused.value)
-
-
-@pytest.mark.parametrize("name", ["missing.ipynb", "."])
-def test_a_missing_notebook_is_named(name, tmp_path):
-    with pytest.raises(FileError, match="is not there"):
-        read_parameters(tmp_path / name)
-
-
-# --- what may replace the defaults -----------------------------------------------------
-
+ENDLESS: list = []
+ENDLESS.append(ENDLESS)
 KNOWN = {
     name: NotebookParameter(name, default)
     for name, default in {
@@ -177,7 +29,16 @@ KNOWN = {
         "nothing": None,
         "places": {"a": 1},
         "names": ["a", "b"],
+        "rates": [0.1, 0.2],
+        "anything": UNKNOWN,
     }.items()
+}
+ITEMS = {"names": str, "rates": float, "hidden": int}
+KNOWN |= {name: replace(KNOWN[name], items=items) for name, items in ITEMS.items()}
+KNOWN |= {
+    "rate": NotebookParameter("rate", None, frozenset({float, type(None)})),
+    "either": NotebookParameter("either", 1, frozenset({int, str})),
+    "perhaps": NotebookParameter("perhaps", None, frozenset({list, type(None)}), str),
 }
 
 
@@ -224,6 +85,23 @@ def test_nothing_given_nothing_changed():
         ("nothing", None, None),
         ("places", '{"b": [1, null]}', {"b": [1, None]}),
         ("names", '["c"]', ["c"]),
+        ("names", "c", ["c"]),
+        ("names", "c,3", ["c", "3"]),
+        ("rates", "0.1,2", [0.1, 2.0]),
+        ("rates", "1", [1.0]),
+        ("interactive", "False", False),
+        ("places", {"not a name": {"": 1}}, {"not a name": {"": 1}}),
+        ("anything", "text", "text"),
+        ("anything", "[1, 2]", [1, 2]),
+        ("anything", "None", None),
+        ("rate", 1, 1.0),
+        ("rate", "1", 1.0),
+        ("rate", "null", None),
+        ("either", "3", 3),
+        ("either", "three", "three"),
+        ("either", "[3]", "[3]"),
+        ("perhaps", "a,b", ["a", "b"]),
+        ("perhaps", "None", None),
     ],
 )
 def test_values_and_text_are_read_as_the_type_of_the_default(name, given, taken):
@@ -265,9 +143,17 @@ def test_values_and_text_are_read_as_the_type_of_the_default(name, given, taken)
         ("nothing", b"x", "bytes is not JSON"),
         ("nothing", [[math.nan]], "give a finite number"),
         ("names", [object()], "object is not JSON"),
-        ("places", {"a b": 1}, "keys must be plain names"),
-        ("places", {1: 1}, "keys must be plain names"),
-        ("places", '{"a": {"b;c": 1}}', "keys must be plain names"),
+        ("places", {1: 1}, "JSON's keys are text"),
+        ("places", {"a": {None: 1}}, "JSON's keys are text"),
+        ("places", {"\ud800": 1}, "half a character"),
+        ("title", "\udcff", "half a character"),
+        ("steps", 10**400, "a whole number of so many digits"),
+        pytest.param("steps", 10**5000, "a whole number of so many digits", id="thousands"),
+        ("nothing", "[" * 60 + "]" * 60, "nested deeper than 50"),
+        ("nothing", ENDLESS, "nested deeper than 50"),
+        ("anything", {1, 2}, "set is not JSON"),
+        ("rate", "1,x", "give a number or null"),
+        ("rate", "true", "give a number or null"),
     ],
 )
 def test_a_value_of_another_type_is_refused_with_an_example(name, given, advice):
@@ -327,3 +213,30 @@ def test_a_combination_that_cannot_work_is_refused():
 def test_names_that_are_no_fields_of_a_recipe_are_left_alone():
     known = {"weight": NotebookParameter("weight", 0.0)}
     assert check_parameters(known, {"weight": 1e9}) == {"weight": 1e9}
+
+
+def test_defaults_that_are_no_recipe_ask_for_none():
+    """A notebook that calls something else `optimizer` is not checked as a recipe."""
+    known = {
+        "optimizer": NotebookParameter("optimizer", "lion"),
+        "lr": NotebookParameter("lr", 0.1),
+    }
+    given = {"optimizer": "shampoo", "lr": 1e6}
+    assert check_parameters(known, given) == given
+    known["optimizer"] = NotebookParameter("optimizer", "adam")
+    with pytest.raises(LabError, match="'shampoo' is not known"):
+        check_parameters(known, given)
+    assert check_parameters(known, given, recipe=False) == given
+
+
+def test_values_may_be_taken_as_they_are():
+    known = {"x": NotebookParameter("x", None), "n": NotebookParameter("n", 1)}
+    assert check_parameters(known, {"x": "3"}, text=False) == {"x": "3"}
+    with pytest.raises(LabError, match="n='3' is not allowed: give a whole number"):
+        check_parameters(known, {"n": "3"}, text=False)
+
+
+def test_a_message_is_not_as_long_as_its_value():
+    with pytest.raises(LabError) as refused:
+        check(steps="x" * 10**6)
+    assert len(str(refused.value)) < 400
