@@ -1,0 +1,215 @@
+"""Who runs what: two drivers on one folder never run the same thing at once.
+
+A run's claims are files, numbered, each made exclusively: the next number may be taken once
+the last one's holder has ended the run or is dead. That needs no lock, so that it holds on
+a shared disk and in an object store alike.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import psutil
+
+from labkit.batch.folder import ENDED, STATUS, Folder
+from labkit.batch.store import Store
+
+HEARTBEAT = 5.0  # seconds between two signs of life of a driver
+SILENCE = 60.0  # seconds after which one that cannot be looked at is taken for dead
+CLOCK = 2.0  # seconds by which two readings of a process's start may differ
+DRIVERS = ".labkit/drivers"
+CLAIMS = ".labkit/claims"
+Status = Mapping[str, Any]
+
+
+class Drivers:
+    """The drivers that work, or worked, on a folder."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._dead: set[str] = set()
+
+    def alive(self, token: str) -> bool:
+        """Whether a driver still works.
+
+        On its own machine it is dead as soon as its process is; seen from elsewhere, when
+        it has given no sign of life for a minute. Its file goes when it ends.
+        """
+        if token in self._dead:
+            return False
+        alive = self._look(token)
+        if not alive:
+            self._dead.add(token)
+        return alive
+
+    def _look(self, token: str) -> bool:
+        name = f"{DRIVERS}/{token}.json"
+        data = self._store.read(name)
+        if data is None:
+            return False
+        age = self._store.age(name)
+        heard = age is None or age <= SILENCE
+        try:
+            driver = json.loads(data)
+            here = driver["machine"] == _machine()
+            pid, started = int(driver["pid"]), float(driver["started"])
+        except (ValueError, KeyError, TypeError):
+            return heard
+        if not here:
+            return heard
+        if pid == os.getpid():
+            return token in _mine
+        # One of that number that is silent is another process, or the driver, suspended.
+        began = _began(pid)
+        return began is not None and (heard or abs(began - started) < CLOCK)
+
+
+class Driver:
+    """This process at work on a folder; made by `driving`."""
+
+    def __init__(self, folder: Folder) -> None:
+        self.folder = folder
+        self.token = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        self.told = {"token": self.token, "host": socket.gethostname(), "pid": os.getpid()}
+        self.drivers = Drivers(folder.store)
+        self._file = f"{DRIVERS}/{self.token}.json"
+        self._claims: dict[str, list[str]] = {}
+        about = {
+            **self.told,
+            "machine": _machine(),
+            "started": psutil.Process().create_time(),
+        }
+        self._about = json.dumps(about).encode()
+
+    def beat(self) -> None:
+        """Give a sign of life."""
+        self.folder.store.touch(self._file, self._about)
+
+    def claim(self, id: str, wanted: Callable[[Status | None], bool]) -> Status | None:
+        """Take a run, unless somebody has it or it is no longer wanted; then `begin` it.
+
+        Args:
+            id: the run's.
+            wanted: whether a run with such a status (None: nothing has begun) is wanted.
+
+        Returns:
+            The status before, an empty one where there was none; None where it was not
+            taken.
+        """
+        folder, store = self.folder, self.folder.store
+        while True:
+            status = folder.status(id)
+            if self.busy(status) or not wanted(status):
+                return None
+            number = status["driver"]["claim"] if status else 0
+            names: list[str] = []
+            while True:
+                number += 1
+                names.append(f"{CLAIMS}/{id}.{number}")
+                if store.create(names[-1], self.token.encode()):
+                    break
+                if self._held(names[-1]):
+                    return None
+            if folder.status(id) == status:
+                self._claims[id] = names
+                return status or {}
+            store.remove(names[-1])  # somebody ended the run between our looks: look again
+
+    def _held(self, claim: str) -> bool:
+        """Whether a living driver has made a claim."""
+        holder = self.folder.store.read(claim)
+        if holder:
+            return self.drivers.alive(holder.decode(errors="replace"))
+        age = self.folder.store.age(claim)  # being written, or just removed
+        return age is not None and age <= SILENCE
+
+    def busy(self, status: Status | None) -> bool:
+        """Whether a living driver has the run."""
+        return (
+            status is not None
+            and status["state"] not in ENDED
+            and self.drivers.alive(status["driver"]["token"])
+        )
+
+    def begin(self, id: str, status: Status) -> None:
+        """Write the first status of a run that we have just taken, in an empty folder."""
+        self.folder.store.clear(id, keep=STATUS)
+        self._write(id, status)
+
+    def update(self, id: str, status: Status) -> bool:
+        """Write the status of a run that is ours; False where somebody has taken it over."""
+        if ours := self.has(id):
+            self._write(id, status)
+        return ours
+
+    def has(self, id: str) -> bool:
+        """Whether a run that we have begun is still ours."""
+        known = self.folder.status(id)
+        return known is None or known["driver"]["token"] == self.token
+
+    def _write(self, id: str, status: Status) -> None:
+        number = int(self._claims[id][-1].rpartition(".")[2])
+        self.folder.write_status(id, {**status, "driver": {**self.told, "claim": number}})
+
+    def release(self, id: str) -> None:
+        """Give a run up, after its last status was written."""
+        for name in self._claims.pop(id, ()):
+            self.folder.store.remove(name)
+
+
+_mine: set[str] = set()
+
+
+@contextmanager
+def driving(folder: Folder) -> Iterator[Driver]:
+    """Work on a folder, with a heartbeat for others to see.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    driver = Driver(folder)
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(HEARTBEAT):
+            with suppress(Exception):  # the next status that cannot be written stops the driver
+                driver.beat()
+
+    driver.beat()
+    _mine.add(driver.token)
+    thread = threading.Thread(target=beat, name="labkit-heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield driver
+    finally:
+        ended.set()
+        thread.join()
+        _mine.discard(driver.token)
+        with suppress(Exception):
+            folder.store.remove(driver._file)
+
+
+def _machine() -> str:
+    """Where process numbers mean the same: a host's name, and on Linux its process namespace.
+
+    Containers may share a host's name, and a folder.
+    """
+    with suppress(OSError):
+        return f"{socket.gethostname()} {os.readlink('/proc/self/ns/pid')}"
+    return socket.gethostname()
+
+
+def _began(pid: int) -> float | None:
+    """When a process began; None where there is none of that number, or what is left of it."""
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+    except psutil.NoSuchProcess:
+        return None
