@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from labkit._version import __version__
 from labkit.errors import LabError
@@ -49,39 +50,154 @@ def lab(ctx: click.Context, folder: Path, options: tuple[str, ...]) -> None:
     ctx.exit(launch(prepare(folder), options))
 
 
+def _assignments(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> Any:
+    for text in texts:
+        if "=" not in text:
+            raise click.UsageError(f"-p {text}: write NAME=VALUE, as in -p lr=0.1")
+    return texts
+
+
+def _quantity(kind: str) -> Any:
+    """A callback that reads an option as `labkit.batch.quantities` does."""
+
+    def read(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
+        from labkit.batch import quantities
+
+        try:
+            return None if value is None else getattr(quantities, kind)(value)
+        except LabError as error:
+            raise click.BadParameter(str(error)) from None
+
+    return read
+
+
 @main.command()
-@click.argument("notebook", type=click.Path(path_type=Path))
+@click.argument("notebooks", nargs=-1, type=click.Path(path_type=Path), metavar="[NOTEBOOK]...")
 @click.option(
     "-p",
     "--parameter",
     "parameters",
     multiple=True,
-    metavar="NAME=VALUE",
-    help="Replace a default of the notebook's parameters cell; may be repeated.",
+    callback=_assignments,
+    metavar="NAME=VALUES",
+    help="Values of a parameter, each a run: lr=0.1,0.01 or lr=1e-3:1e-1:log:5; repeatable.",
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("runs"), help="Where the run is kept."
+    "--seeds", type=click.IntRange(1), metavar="N", help="Every run with the seeds 0 to N-1."
 )
-def run(notebook: Path, parameters: tuple[str, ...], out: Path) -> None:
-    """Run NOTEBOOK without a person: executed notebook, HTML page, results.json.
+@click.option(
+    "--grid",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Notebooks, parameters, seeds and runs from a YAML file; -p and --seeds replace its own.",
+)
+@click.option("--out", default="runs", show_default=True, help="Folder or URL for the runs.")
+@click.option("--fast", is_flag=True, help="The notebooks' own values for a quick run.")
+@click.option("--dry-run", is_flag=True, help="List the runs, and how long they would take.")
+@click.option(
+    "--most", type=click.IntRange(1), metavar="N", help="Take so many runs for no mistake (10,000)."
+)
+@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Runs at once; else one a core.")
+@click.option("--threads", type=click.IntRange(1), metavar="N", help="Threads of each run; else 1.")
+@click.option(
+    "--kernel",
+    type=click.Choice(["warm", "plain"]),
+    default="warm",
+    show_default=True,
+    help="Forked from a process that has imported torch and plotly, or started from nothing.",
+)
+@click.option(
+    "--retries",
+    type=click.IntRange(0),
+    default=1,
+    show_default=True,
+    help="Further attempts after a lost worker or kernel.",
+)
+@click.option("--again", is_flag=True, help="Run again also what is done.")
+@click.option("--failed", is_flag=True, help="Run again also what has failed.")
+@click.option("--report-mode", is_flag=True, help="Hide the code in the executed notebooks.")
+@click.option("--cell-timeout", callback=_quantity("seconds"), metavar="TIME", help="Of one cell.")
+@click.option("--timeout", callback=_quantity("seconds"), metavar="TIME", help="Of a run: 90, 5m.")
+@click.option("--memory", callback=_quantity("size"), metavar="SIZE", help="Of a run: 4GB.")
+@click.option("--dask", metavar="ADDRESS", help="Run on a Dask cluster: tcp://scheduler:8786.")
+@click.option("--gpu", type=click.FloatRange(0), metavar="N", help="GPUs of each run, on Dask.")
+@click.option("--resume", metavar="DIR", help="Run what the batch in DIR has not done.")
+@click.option("--status", metavar="DIR", help="Say how far the batch in DIR is.")
+@click.pass_context
+def run(ctx: click.Context, notebooks: tuple[Path, ...], **options: Any) -> None:
+    """Run NOTEBOOKs without a person, over a grid: executed notebooks, pages, one table.
 
-    labkit run notebooks/06_weights_converging.ipynb -p lr=0.1 -p init=zeros --out runs/
-    """
-    from labkit.batch import run_notebook
-    from labkit.results import Table
+    \b
+    labkit run notebooks/04_optimizers.ipynb -p optimizer=sgd,adam --seeds 3 --out runs/opt
+    labkit run notebooks/ --fast        every notebook of a folder, quickly
+    labkit run --resume runs/opt        go on after Ctrl-C, or with what is left
+    labkit run --status runs/opt        how far it is, and what failed
+    """  # noqa: D301
+    _check_usage(ctx, options)
+    from labkit.batch import command
 
-    given = {}
-    for text in parameters:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise click.UsageError(f"-p {text}: write NAME=VALUE, as in -p lr=0.1")
-        given[name] = value
-    done = run_notebook(notebook, given, out, progress=True)
-    if done.results:
-        click.echo(repr(Table({"result": k, "value": v} for k, v in done.results.items())))
-    click.echo(f"notebook  {done.notebook}\npage      {done.page}")
-    if done.error:
-        raise click.ClickException(f"{notebook} failed in {done.error}")
+    if options["status"]:
+        from labkit.batch import show, status
+
+        click.echo(show.status(status(options["status"])))
+        return
+    try:
+        if options["resume"]:
+            before = command.done_before(options["resume"])
+            batch = command.go_on(options)
+        else:
+            grid = command.choices(options)
+            paths = list(notebooks or grid.notebooks)
+            if not paths:
+                raise click.UsageError("which one? labkit run NOTEBOOK, or a --grid that names it")
+            if options["dry_run"]:
+                click.echo(command.dry_run(paths, grid, options))
+                return
+            before = set() if options["again"] else command.done_before(options["out"])
+            batch = command.start(paths, grid, options)
+        click.echo(command.outcome(batch, before))
+    except KeyboardInterrupt as stopped:
+        click.echo(stopped, err=True)
+        ctx.exit(130)
+    if wrong := command.failures(batch):
+        raise click.ClickException(wrong)
+
+
+# Beside a folder whose batch goes on, or is looked at.
+BESIDE = {
+    "status": {"status"},
+    "resume": {"resume", "jobs", "retries", "failed", "dask", "gpu", "memory"},
+}
+
+
+def _check_usage(ctx: click.Context, options: dict[str, Any]) -> None:
+    """Refuse options that would be left out of account."""
+    given = {
+        param.name: param.opts[0] if isinstance(param, click.Option) else "NOTEBOOK"
+        for param in ctx.command.params
+        if ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE
+    }
+    for name, allowed in BESIDE.items():
+        if name in given and (wrong := set(given) - allowed):
+            raise click.UsageError(
+                f"--{name} DIR is about the batch in DIR: leave out "
+                + ", ".join(given[option] for option in sorted(wrong))
+            )
+    if "gpu" in given and not options["dask"]:
+        raise click.UsageError("--gpu is for --dask: on this machine every run sees every GPU")
+    if "resume" in given and "memory" in given and not options["dask"]:
+        raise click.UsageError("--memory is for --dask here: the runs keep the limit they had")
+
+
+@main.command()
+@click.argument("folder")
+def report(folder: str) -> None:
+    """Make the page of the batch in FOLDER: its table, charts and failures, readable offline."""
+    from labkit.batch import results
+    from labkit.batch.report import report
+
+    results.write(folder)
+    click.echo(report(folder))
 
 
 def _recipe_options() -> list[click.Parameter]:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import json
+import os
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import nbformat
 import pytest
 import torch
 from click.testing import CliRunner
-from nbformat.v4 import new_code_cell, new_notebook
 
 import labkit
 from labkit import lab
+from labkit.batch.job import Failure, Job, Limits, Outcome
 from labkit.cli import main
 from labkit.gradients.losses import LOSSES
 from labkit.history import History
@@ -25,6 +28,7 @@ from labkit.recipe import REGISTRIES, Recipe
 from labkit.surfaces.toys import SURFACES
 from labkit.training import fit
 from labkit.views import VIEWS
+from tests.batch.notebooks import make
 
 QUICK = ("task=moons", "steps=20", "samples=60", "device=cpu")
 
@@ -64,11 +68,11 @@ def rows(table: str) -> dict[str, str]:
 
 def test_help_names_every_command():
     output = done("--help")
-    for name in ("lab", "run", "train", "list", "doctor"):
+    for name in ("lab", "run", "report", "train", "list", "doctor"):
         assert f"\n  {name} " in output
 
 
-@pytest.mark.parametrize("command", ["lab", "run", "train", "list", "doctor"])
+@pytest.mark.parametrize("command", ["lab", "run", "report", "train", "list", "doctor"])
 def test_every_command_explains_itself(command):
     assert len(done(command, "--help").splitlines()) > 4
 
@@ -88,7 +92,9 @@ def test_other_commands_do_not_wait_for_torch():
         "import sys; from click.testing import CliRunner; from labkit.cli import main;"
         "assert CliRunner().invoke(main, ['--help']).exit_code == 0;"
         "assert CliRunner().invoke(main, ['lab', '--help']).exit_code == 0;"
-        "sys.exit(sorted({'torch', 'plotly', 'ipywidgets', 'pydantic'} & set(sys.modules)))"
+        "assert CliRunner().invoke(main, ['run', '--help']).exit_code == 0;"
+        "heavy = {'torch', 'plotly', 'ipywidgets', 'pydantic', 'pandas', 'papermill', 'nbformat'};"
+        "sys.exit(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr.strip() in ("", "[]"), "imported"
@@ -245,20 +251,39 @@ def notebook(tmp_path) -> Path:
         "pathlib.Path(os.environ['LABKIT_RESULTS']).write_text(json.dumps({'double': 2 * a}))\n"
         "if b: raise RuntimeError(b)"
     )
-    cells = [
-        new_code_cell("a = 1\nb = ''", metadata={"tags": ["parameters"]}),
-        new_code_cell(source),
-    ]
-    spec = {"name": "python3", "display_name": "Python 3", "language": "python"}
     path = tmp_path / "small.ipynb"
-    nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": spec}), path)
+    path.write_bytes(make(source, parameters="a = 1\nb = ''\nseed = 0"))
     return path
+
+
+@pytest.fixture
+def performed(monkeypatch) -> list[Job]:
+    """Runs that need no kernel: those with a `b` fail, the others double `a`."""
+    jobs = []
+
+    def perform(job: Job) -> Outcome:
+        jobs.append(job)
+        failure = None
+        if text := job.parameters.get("b"):
+            failure = Failure(f"cell [3]: RuntimeError: {text}", 3, "RuntimeError")
+        else:
+            doubled = json.dumps({"double": 2 * job.parameters.get("a", 1)})
+            (Path(job.folder) / "results.json").write_text(doubled)
+        state = "failed" if failure else "done"
+        return Outcome(state, failure, False, "here", os.getpid(), time.time(), 2.0)
+
+    monkeypatch.setattr("labkit.batch.perform.perform", perform)
+    return jobs
+
+
+def last(output: str, count: int) -> list[str]:
+    return output.strip().splitlines()[-count:]
 
 
 def test_run_keeps_and_prints_what_came_out(notebook, tmp_path):
     output = done("run", notebook, "-p", "a=21", "--out", tmp_path / "runs")
     assert rows(output)["double"] == "42"
-    folder = tmp_path / "runs" / "small"
+    (folder,) = (tmp_path / "runs").glob("small-*")
     assert f"notebook  {folder / 'small.ipynb'}" in output
     assert f"page      {folder / 'small.html'}" in output
     assert json.loads((folder / "results.json").read_text()) == {"double": 42}
@@ -268,16 +293,185 @@ def test_a_run_that_fails_says_where_and_ends_in_an_error(notebook, tmp_path):
     code, output = labkit_command("run", notebook, "-p", "b=a = b", "--out", tmp_path / "runs")
     assert code == 1
     assert rows(output)["double"] == "2"
-    assert f"Error: {notebook} failed in cell [3]: RuntimeError: a = b" in output
+    assert last(output, 1) == ["Error: small failed: cell [3]: RuntimeError: a = b"]
+
+
+def test_a_grid_ends_in_a_table_and_a_page(notebook, tmp_path, performed):
+    out = tmp_path / "runs"
+    output = done("run", notebook, "-p", "a=1:3:lin:3", "--seeds", 2, "--out", out)
+    asked = [(job.parameters["a"], job.parameters["seed"]) for job in performed]
+    assert sorted(asked) == [(a, seed) for a in (1, 2, 3) for seed in (0, 1)]
+    assert last(output, 3) == [
+        "6 runs: 6 done",
+        f"results  {out / 'results.csv'}",
+        f"report   {out / 'report.html'}",
+    ]
+    with (out / "results.csv").open() as file:
+        found = [(int(row["a"]), int(row["double"])) for row in csv.DictReader(file)]
+    assert sorted(found) == [(1, 2), (1, 2), (2, 4), (2, 4), (3, 6), (3, 6)]
+    assert (out / "report.html").exists()
+
+
+def test_failures_come_last_with_their_reason(notebook, tmp_path, performed):
+    out = tmp_path / "runs"
+    code, output = labkit_command(
+        "run", notebook, "-p", 'b=["", "no"]', "-p", "a=1,2", "--out", out
+    )
+    assert code == 1
+    error, *failed = last(output, 3)
+    assert error == "Error: 2 of 4 runs are not done:"
+    assert [line.split("  ")[-1] for line in failed] == ["cell [3]: RuntimeError: no"] * 2
+    assert f"report   {out / 'report.html'}" in output
+
+
+def test_what_is_done_is_not_run_again(notebook, tmp_path, performed):
+    words = ["run", notebook, "-p", 'b=["", "no"]', "--out", tmp_path / "runs"]
+    for options, more in (([], 2), ([], 0), (["--failed"], 1), (["--again"], 2)):
+        before = len(performed)
+        _, output = labkit_command(*words, *options)
+        assert len(performed) - before == more, options
+        assert ("(1 of them before)" in output) == (before > 0 and options != ["--again"])
+    again = done("run", notebook, "-p", "a=1", "--out", tmp_path / "runs")
+    assert "done before" not in again
+    again = done("run", notebook, "-p", "a=1", "--out", tmp_path / "runs")
+    assert last(again, 1) == ["It was done before, and was not run again (--again runs it anew)."]
+
+
+def test_a_dry_run_lists_and_estimates_and_touches_nothing(notebook, tmp_path, performed):
+    words = ["run", notebook, "-p", "a=1,2,3", "--out", tmp_path / "runs", "--dry-run"]
+    output = done(*words)
+    assert "3 runs. No time is known" in output
+    assert performed == []
+    assert not (tmp_path / "runs").exists()
+    done("run", notebook, "-p", "a=1,2", "--out", tmp_path / "runs")
+    before = sorted((tmp_path / "runs").rglob("*"))
+    output = done(*words, "--jobs", 1)
+    assert [line.split()[1] for line in output.splitlines()[1:4]] == ["done", "done", "new"]
+    assert "3 runs, 1 of them to do. About 2 s, 1 at once" in output
+    assert sorted((tmp_path / "runs").rglob("*")) == before
+
+
+def test_a_grid_may_come_from_a_file(notebook, tmp_path, performed):
+    file = tmp_path / "grid.yaml"
+    file.write_text("notebooks: small.ipynb\nparameters: {a: [1, 2]}\nseeds: 2")
+    done("run", "--grid", file, "-p", "a=5", "--out", tmp_path / "runs")
+    assert [(job.parameters["a"], job.parameters["seed"]) for job in performed] == [(5, 0), (5, 1)]
+
+
+def test_a_folder_runs_fast(tmp_path, performed):
+    content = json.loads(make(parameters="a = 10"))
+    content["metadata"]["labkit"] = {"fast": {"a": 3}}
+    (tmp_path / "one.ipynb").write_text(json.dumps(content))
+    (tmp_path / "two.ipynb").write_bytes(make(parameters="a = 10"))
+    output = done("run", tmp_path, "--fast", "--out", tmp_path / "runs")
+    assert {job.name: job.parameters for job in performed} == {"one": {"a": 3}, "two": {}}
+    assert f"{tmp_path / 'two.ipynb'} has no values for a fast run" in output
+
+
+def test_status_and_resume_and_report(notebook, tmp_path, performed):
+    out = tmp_path / "runs"
+    labkit_command("run", notebook, "-p", 'b=["", "no"]', "--out", out)
+    output = done("run", "--status", out)
+    assert output.startswith("2 runs: 1 done, 1 failed\n")
+    assert last(output, 1)[0].endswith("failed  cell [3]: RuntimeError: no")
+    code, output = labkit_command("run", "--resume", out)
+    assert (code, len(performed)) == (1, 2), "a notebook's own failure stays"
+    code, output = labkit_command("run", "--resume", out, "--failed")
+    assert (code, len(performed)) == (1, 3)
+    (out / "report.html").unlink()
+    assert done("report", out).strip() == str(out / "report.html")
+    assert (out / "report.html").exists()
+
+
+@pytest.mark.parametrize("words", [["run", "--status"], ["run", "--resume"], ["report"]])
+def test_a_folder_without_a_batch(words, tmp_path):
+    assert f"{tmp_path} holds no batch" in slip(*words, tmp_path)
+
+
+def test_every_option_arrives(notebook, tmp_path, monkeypatch):
+    given = {}
+
+    def run_batch(notebooks, grid, out, **options):
+        given.update(options, notebooks=notebooks, most=grid.most, out=out)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("labkit.batch.command.run_batch", run_batch)
+    words = (
+        "--jobs 3 --threads 2 --kernel plain --retries 4 --report-mode --fast --failed --most 7 "
+        "--timeout 5m --cell-timeout 90 --memory 4GB --out new/runs"
+    )
+    assert labkit_command("run", notebook, *words.split())[0] == 130
+    assert given == {
+        "notebooks": [notebook],
+        "out": "new/runs",
+        "most": 7,
+        "executor": None,
+        "jobs": 3,
+        "threads": 2,
+        "kernel": "plain",
+        "retries": 4,
+        "report_mode": True,
+        "fast": True,
+        "again": "failed",
+        "limits": Limits(cell_seconds=90, run_seconds=300, memory=4 * 10**9),
+    }
+
+
+def test_a_cluster_is_asked_for_what_a_run_needs(notebook, tmp_path, monkeypatch, performed):
+    asked = {}
+
+    def dask_executor(address, **resources):
+        asked.update(resources, address=address)
+        return ThreadPoolExecutor(1)
+
+    monkeypatch.setattr("labkit.batch.cluster.dask_executor", dask_executor)
+    words = ["--dask", "tcp://box:8786", "--gpu", "1", "--memory", "2GB"]
+    code, _ = labkit_command("run", notebook, *words, "--out", tmp_path / "runs", "--dry-run")
+    assert (code, asked) == (0, {}), "a dry run connects to nothing"
+    monkeypatch.setattr("labkit.batch.command.run_batch", lambda *a, **k: asked.update(k) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        labkit_command("run", notebook, *words, "--out", tmp_path / "runs")
+    assert asked["address"] == "tcp://box:8786"
+    assert (asked["gpus"], asked["memory"]) == (1, 2 * 10**9)
+    assert isinstance(asked["executor"], ThreadPoolExecutor)
 
 
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
-        (["-p", "aa=1"], ["'aa' is not a parameter", "'a'", "Known: a, b."]),
+        ([], ["labkit run NOTEBOOK"]),
+        (["small.ipynb", "-p", "a"], ["-p a: write NAME=VALUE"]),
+        (["small.ipynb", "--seeds", "0"], ["--seeds", "0 is not in the range"]),
+        (["small.ipynb", "--timeout", "soon"], ["'soon' is no time: write 90"]),
+        (["small.ipynb", "--memory", "lots"], ["'lots' is no size: write 4GB"]),
+        (["small.ipynb", "--kernel", "hot"], ["'hot' is not one of 'warm', 'plain'"]),
+        (["small.ipynb", "--gpu", "1"], ["--gpu is for --dask"]),
+        (["--resume", "runs", "-p", "a=1"], ["--resume DIR is about the batch in DIR", "-p"]),
+        (["--resume", "runs", "--memory", "1GB"], ["--memory is for --dask here"]),
+        (["small.ipynb", "--status", "runs"], ["leave out NOTEBOOK"]),
+        (["--status", "a", "--resume", "b"], ["--status DIR is about the batch", "--resume"]),
+    ],
+    ids=str,
+)
+def test_words_that_make_no_sense_together(words, parts, notebook, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    message = slip("run", *words)
+    for part in parts:
+        assert part in message
+    assert labkit_command("run", *words)[0] == 2
+    assert list(tmp_path.iterdir()) == [notebook]
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["-p", "aa=1"], ["'aa' is not a parameter", "'a'", "Known: a, b, seed."]),
         (["-p", "a=x"], ["a='x' is not allowed", "a whole number such as 1"]),
-        (["-p", "a"], ["-p a: write NAME=VALUE"]),
         (["-p", "=1"], ["'' is not a parameter"]),
+        (["-p", "a=1:2:log:0"], ["1 or more"]),
+        (["-p", "seed=1", "--seeds", "2"], ["not both"]),
+        (["--grid", "missing.yaml"], ["missing.yaml is not there"]),
+        (["-p", "a=1,2,3", "--most", "2"], ["3 runs are more than 2", "--most 3"]),
     ],
     ids=str,
 )
@@ -295,13 +489,25 @@ def test_several_slips_have_a_line_each(notebook):
 
 
 def test_a_notebook_that_is_not_there(tmp_path):
-    assert "is not there" in slip("run", tmp_path / "missing.ipynb")
+    assert "is not there" in slip("run", tmp_path / "missing.ipynb", "--out", tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_file_that_is_no_notebook(tmp_path):
     path = tmp_path / "a.ipynb"
     path.write_text("hello")
     assert "is not a notebook" in slip("run", path)
+
+
+def test_a_folder_without_notebooks(tmp_path):
+    assert "is a folder without notebooks" in slip("run", tmp_path)
+
+
+def test_a_notebook_without_parameters_hears_how_to_tag_them(notebook):
+    notebook.write_text(notebook.read_text().replace('"parameters"', '"other"'))
+    message = slip("run", notebook)
+    assert "has no cell tagged 'parameters'" in message
+    assert "property inspector" in message
 
 
 def test_a_place_for_runs_that_is_a_file(notebook, tmp_path):

@@ -149,7 +149,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[zipfile.ZipFile]
 
 
 def test_wheel_holds_every_notebook_and_every_file_of_the_package(wheel: zipfile.ZipFile):
-    shipped = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    names = [name for name in wheel.namelist() if ".dist-info/" not in name]
+    shipped = {name for name in names if ".data/data/share/" not in name}
     notebooks = {f"labkit/notebooks/{path.name}" for path in (ROOT / "notebooks").glob("*.ipynb")}
     package = {
         str(path.relative_to(ROOT))
@@ -157,6 +158,8 @@ def test_wheel_holds_every_notebook_and_every_file_of_the_package(wheel: zipfile
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert shipped == notebooks | package
+    (kernel,) = set(names) - shipped  # for every Jupyter of the environment
+    assert kernel.endswith("/share/jupyter/kernels/labkit-warm/kernel.json")
 
 
 def test_wheel_holds_the_licence_and_the_command(wheel: zipfile.ZipFile):
