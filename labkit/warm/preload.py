@@ -1,0 +1,200 @@
+"""What the preloaded process imports, and uses once: so that no fork need do it again."""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import importlib
+import os
+import sys
+import traceback
+import types
+from collections.abc import Iterator
+from typing import Any
+from unittest import mock
+
+# Libraries that start threads as soon as they are loaded, unless they are told not to;
+# and a debugger that would tell every kernel how this process was started.
+QUIET = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",  # pyarrow's
+    "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+}
+
+# What a kernel imports before it looks into the working folder for modules.
+KERNEL = (
+    "faulthandler",
+    "sqlite3",
+    "tornado.platform.asyncio",
+    "ipykernel.kernelapp",
+    "ipykernel.ipkernel",
+    "ipykernel.debugger",
+    "IPython.core.completerlib",
+    "IPython.core.debugger",
+    "IPython.core.logger",
+    "IPython.core.magics.ast_mod",
+    "IPython.core.magics.execution",
+    "IPython.core.oinspect",
+    "IPython.extensions.storemagic",
+    "IPython.utils.module_paths",
+    "IPython.utils.timing",
+)
+
+# What notebooks import, or make these import later.
+NOTEBOOK = (
+    "torch._dynamo",
+    "numpy",
+    "pandas",
+    "pandas.io.formats.html",
+    "sklearn.datasets",
+    "threadpoolctl",
+    "plotly.express",
+    "plotly.graph_objects",
+    "plotly.basewidget",
+    "plotly.io._html",
+    "narwhals._interchange",
+    "anywidget",
+    "ipywidgets",
+    "stack_data",  # for tracebacks
+    "pygments.formatters.terminal256",
+    "zmq.utils.garbage",
+)
+
+# What runs a notebook.
+RUNNER = (
+    "papermill",
+    "nbclient",
+    "nbconvert",
+    "jupyter_client.asynchronous",
+    "labkit.batch.client",
+    "labkit.batch.runner",
+    "labkit.warm.kernel",
+    "labkit.warm.provisioner",
+)
+
+# These read the environment when they are imported: a fork imports them anew.
+FORGOTTEN = ("plotly.io._renderers",)
+
+KERNELS_OWN: frozenset[str] = frozenset()  # what was imported by KERNEL
+PRELOADED: frozenset[str] = frozenset()  # all that was imported
+
+
+def preload() -> None:
+    """Import and use everything; what is not there, or fails, is passed over and said so."""
+    global KERNELS_OWN, PRELOADED
+    os.environ.update(QUIET)
+    _import(KERNEL)
+    KERNELS_OWN = frozenset(sys.modules) - {"labkit"}
+    _import(("torch",))
+    with without_gpu():
+        with as_if_in_a_kernel():
+            _import(NOTEBOOK)
+        _import(RUNNER)
+        for use in (train_a_step, draw_figures, look_at_labkit, make_a_page):
+            try:
+                use()
+            except Exception:
+                print(f"labkit: warm kernels start without {use.__name__}:", file=sys.stderr)
+                traceback.print_exc()
+    for name in FORGOTTEN:
+        forget(name)
+    PRELOADED = frozenset(sys.modules)
+
+
+def _import(names: tuple[str, ...]) -> None:
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except Exception as error:
+            print(f"labkit: warm kernels go without {name}: {error}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def without_gpu() -> Iterator[None]:
+    """Once CUDA has been asked anything, no fork can use it, and an optimizer's step asks."""
+    if "torch" not in sys.modules:
+        yield
+        return
+    with (
+        mock.patch("torch.cuda.is_available", return_value=False),
+        mock.patch("torch.cuda.device_count", return_value=0),
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def as_if_in_a_kernel() -> Iterator[None]:
+    """Pandas looks where it is when it is imported, and shows wide tables accordingly."""
+    shell = types.SimpleNamespace(kernel=None)
+    vars(builtins)["get_ipython"] = lambda: shell
+    try:
+        yield
+    finally:
+        del vars(builtins)["get_ipython"]
+
+
+def forget(name: str) -> None:
+    """Have a module imported anew by whoever next asks for it."""
+    parent, _, last = name.rpartition(".")
+    if sys.modules.pop(name, None):
+        delattr(sys.modules[parent], last)
+
+
+def train_a_step() -> None:
+    """Torch imports much of itself at the first step of an optimizer."""
+    import torch
+
+    torch.set_num_threads(1)
+    with torch.random.fork_rng(devices=[]):
+        network = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
+        for kind in (torch.optim.SGD, torch.optim.Adam):
+            optimizer = kind(network.parameters(), lr=0.1)
+            optimizer.zero_grad()
+            outputs = network(torch.rand(8, 2))
+            torch.nn.functional.cross_entropy(outputs, torch.zeros(8, dtype=torch.long)).backward()
+            optimizer.step()
+
+
+def draw_figures() -> None:
+    """Plotly imports the classes of traces when they are first used."""
+    import plotly.graph_objects as go
+    from plotly.subplots import make_subplots
+
+    traces = [
+        go.Scatter(y=[0, 1], line={"width": 1}, marker={"size": [1, 2]}),
+        go.Bar(y=[0, 1]),
+        go.Histogram(x=[0, 1]),
+        go.Heatmap(z=[[0, 1]], colorbar={"title": {"text": "z"}}),
+        go.Contour(z=[[0, 1], [1, 2]]),
+    ]
+    figure = make_subplots(2, 1)
+    for trace in traces:
+        figure.add_trace(trace, row=1, col=1)
+    figure.add_annotation(text="a", x=0, y=0)
+    figure.update_layout(title={"text": "t"}, legend={"x": 0}, hovermode="x", template="plotly")
+    figure.add_hline(1)
+    go.Figure(figure).to_json()
+    _ = go.FigureWidget, figure.layout.template.data
+
+
+def look_at_labkit() -> None:
+    """`labkit` imports what its names stand for when they are first used."""
+    import labkit
+
+    for name in labkit.__all__:
+        getattr(labkit, name)
+
+
+def make_a_page() -> None:
+    """A runner ends with a page, whose templates are compiled when they are first used."""
+    from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+    from labkit.batch.page import to_html
+
+    empty: dict[str, Any] = {"data": [], "layout": {}}
+    figure = new_output("display_data", {"application/vnd.plotly.v1+json": empty})
+    shown = [new_output("stream", text="1"), figure]
+    cells = [new_markdown_cell("# $x$"), new_code_cell("x = 1", outputs=shown)]
+    to_html(new_notebook(cells=cells))
