@@ -15,6 +15,7 @@ from labkit.batch.job import Job, Limits, identify
 from labkit.batch.schedule import Again, Batch, drive
 from labkit.batch.workers import Pool
 from labkit.errors import LabError
+from labkit.warm.forkserver import shared, unavailable
 
 if TYPE_CHECKING:
     from labkit.batch.plan import Grid
@@ -90,6 +91,8 @@ def run_batch(
     """
     from labkit.batch.plan import plan
 
+    if executor is None and kernel == "warm" and not unavailable():
+        shared().start()  # it imports while we read and check
     count, threads, note = share(jobs, threads, executor)
     paths = [notebook] if isinstance(notebook, str | os.PathLike) else list(notebook)
     planned = plan(
