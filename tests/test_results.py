@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from enum import IntEnum
 from html.parser import HTMLParser
 from pathlib import Path
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+import labkit
 from labkit.errors import LabError
 from labkit.results import RESULTS, Table, report
 
@@ -153,3 +156,58 @@ def test_without_a_batch_nothing_is_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert report(loss=0.5).rows == [{"result": "loss", "value": 0.5}]
     assert list(tmp_path.iterdir()) == []
+
+
+# --- histories -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def history() -> labkit.History:
+    return labkit.fit(labkit.Recipe(task="moons", hidden=(4,), steps=400))
+
+
+def test_a_history_is_a_few_words_and_its_curves(history, file):
+    table = report(history=history, accuracy=0.9)
+    last = history.summary()
+    words = f"400 steps, loss {last['val_loss']:.4g}, accuracy {last['val_accuracy']:.4g}"
+    assert table.rows[0] == {"result": "history", "value": words}
+    assert json.loads(file.read_text()) == {"history": words, "accuracy": 0.9}
+    curves = json.loads((file.parent / "curves.json").read_text())
+    names = ["train_loss", "val_loss", "train_accuracy", "val_accuracy"]
+    assert list(curves) == [f"history.{name}" for name in names]
+    for name in names:
+        steps, values = history.curve(name)
+        curve = curves[f"history.{name}"]
+        assert curve["x"][-1] == steps[-1] == 400
+        assert curve["y"][-1] == pytest.approx(values[-1], rel=1e-5)
+        assert len(curve["x"]) == len(curve["y"]) <= 200
+
+
+def test_histories_of_a_race_and_of_a_list(history, file):
+    report(race={"adam": history, "sgd": history}, kept=[history])
+    report(history=history)
+    results = json.loads(file.read_text())
+    assert results["race"] == {"adam": results["history"], "sgd": results["history"]}
+    assert results["kept"] == [results["history"]]
+    curves = json.loads((file.parent / "curves.json").read_text())
+    assert {name.rpartition(".")[0] for name in curves} == {
+        "race.adam",
+        "race.sgd",
+        "kept[0]",
+        "history",
+    }
+    assert sorted(path.name for path in file.parent.iterdir()) == ["curves.json", "results.json"]
+
+
+def test_a_history_without_steps(file):
+    empty = labkit.History(labkit.fit(labkit.Recipe(hidden=(), steps=1)).layout)
+    assert report(history=empty).rows == [{"result": "history", "value": "0 steps"}]
+
+
+def test_reporting_imports_little():
+    code = (
+        "import sys, labkit; labkit.report(loss=0.5, losses=[1, 2]);"
+        "print([m for m in ('numpy', 'pandas', 'plotly', 'torch') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
