@@ -41,8 +41,12 @@ def assert_whole(run: Run, figures: int) -> None:
     """Everything that a run leaves is there, valid, and fit to be sent to somebody."""
     assert run.error is None
     names = {path.name for path in run.folder.iterdir()}
-    assert names == {run.notebook.name, run.page.name, "results.json"}
+    always = {run.notebook.name, run.page.name, "results.json", "status.json", "log.txt"}
+    assert names - {"curves.json"} == always
     assert json.loads((run.folder / "results.json").read_text()) == run.results
+    for name, curve in curves(run).items():
+        assert name.partition(".")[0] in run.results, "the curve of nothing"
+        assert 0 < len(curve["x"]) == len(curve["y"]) <= 200
 
     notebook = nbformat.read(run.notebook, as_version=4)
     nbformat.validate(notebook)
@@ -61,6 +65,12 @@ def assert_whole(run: Run, figures: int) -> None:
     assert page.figures == figures
     assert len(re.findall(r"plotly\.js v\d", "".join(page.scripts))) == 1
     assert [source for source in page.sources if not source.startswith("data:")] == []
+
+
+def curves(run: Run) -> dict[str, Any]:
+    """The curves of the histories that were reported."""
+    path = run.folder / "curves.json"
+    return json.loads(path.read_text()) if path.exists() else {}
 
 
 def shown(run: Run) -> dict[str, Any]:

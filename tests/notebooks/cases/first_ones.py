@@ -14,13 +14,21 @@ from tests.notebooks.cases.case import Case, Results
 
 def moons_are_learnt(results: Results) -> None:
     """The very run that the library makes from the recipe that the notebook describes."""
-    assert results == fit(Recipe(task="moons", lr=0.003, steps=600, seed=0)).summary()
+    assert numbers(results) == summary(seed=0)
+    assert results["history"].startswith("600 steps, loss 0.0")
     assert results["val_accuracy"] > 0.8
 
 
 def another_seed_is_another_run(results: Results) -> None:
-    assert results == fit(Recipe(task="moons", lr=0.003, steps=600, seed=3)).summary()
-    assert results != fit(Recipe(task="moons", lr=0.003, steps=600, seed=0)).summary()
+    assert numbers(results) == summary(seed=3) != summary(seed=0)
+
+
+def numbers(results: Results) -> Results:
+    return {name: value for name, value in results.items() if name != "history"}
+
+
+def summary(seed: int) -> Results:
+    return fit(Recipe(task="moons", lr=0.003, steps=600, seed=seed)).summary()
 
 
 def points(noise: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
