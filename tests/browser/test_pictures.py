@@ -6,8 +6,10 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
+from labkit.batch import grid, run_batch
+from labkit.batch.report import report
 from labkit.workshop.presets import PRESETS
 from tests.browser.pages import Notebook, Panel, eventually
 
@@ -37,7 +39,10 @@ def rest(panel: Panel) -> None:
 
 
 def take(panel: Panel, name: str) -> None:
-    picture = panel.root.locator(".jp-OutputArea-output").first.screenshot()
+    keep(panel.root.locator(".jp-OutputArea-output").first.screenshot(), name)
+
+
+def keep(picture: bytes, name: str) -> None:
     assert 5_000 < len(picture) < LARGEST, f"{name} has {len(picture)} bytes"
     if os.environ.get("LABKIT_PICTURES"):
         IMAGES.mkdir(parents=True, exist_ok=True)
@@ -110,3 +115,23 @@ def test_sweep(ran: Callable[[str], Notebook]):
         expect(figure).to_have_attribute("data-kind", "settle")
     panel.page.mouse.move(2, 2)
     take(panel, "sweep.png")
+
+
+def test_report(browser: Browser, tmp_path: Path):
+    notebook = Path(__file__).parents[2] / "notebooks" / "06_weights_converging.ipynb"
+    runs = grid(optimizer=["sgd", "adam", "rmsprop"], lr=[0.001, 0.01, 0.1, 1.0])
+    batch = run_batch(notebook, runs, tmp_path / "opt", fast=True, progress=False)
+    assert batch.counts == {"done": 12}
+    page = browser.new_page(viewport={"width": 1280, "height": 3000})
+    page.goto(Path(report(batch.folder.out)).resolve().as_uri())
+    page.locator("#coordinates select").select_option(label="digits_accuracy")
+    page.locator("#heatmap select").last.select_option(label="digits_accuracy")
+    expect(page.locator(".js-plotly-plot")).to_have_count(2)
+    page.wait_for_timeout(1000)
+    top, bottom = (page.locator(part).bounding_box() for part in ("#coordinates", "#heatmap"))
+    assert top
+    assert bottom
+    height = bottom["y"] + bottom["height"] - top["y"]
+    clip = {"x": 0, "y": top["y"] - 12, "width": 1280, "height": height + 24}
+    keep(page.screenshot(full_page=True, clip=clip), "report.png")
+    page.close()
