@@ -258,7 +258,9 @@ def test_no_language_but_python_is_written(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", [f"python3; touch {MARK}", f"$(touch {MARK})", "../../../tmp", "py{x}", "-c", "a\0b"]
+    "name",
+    [f"python3; touch {MARK}", f"$(touch {MARK})", "../../../tmp", "py{x}", "-c", "a\0b"],
+    ids=range(6),  # the marker's name differs from process to process
 )
 def test_a_kernels_name_is_only_looked_up(name):
     metadata = {"kernelspec": {"name": name, "display_name": f"'; {CODE}"}}

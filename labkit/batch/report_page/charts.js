@@ -72,7 +72,9 @@ function numeric(c, numbers) {
   const log = isLogarithmic(numbers);
   const place = (value) => (log ? Math.log10(number(value)) : number(value));
   const values = distinct(numbers);
-  const marked = values.length <= FEW ? values : log ? decades(range(numbers)) : round(range(numbers));
+  // Values that were chosen get a tick each; those that came out may lie too close together.
+  const each = values.length <= (c.kind === "parameter" ? FEW : 2);
+  const marked = each ? values : log ? decades(range(numbers)) : round(range(numbers));
   return {
     name: c.name,
     place,
