@@ -11,7 +11,17 @@ from pathlib import Path
 from benchmarks.measure import Row
 from labkit.results import Table
 
-NAMES = ("recording", "imports", "live", "start", "sweep", "landscape")
+NAMES = (
+    "recording",
+    "imports",
+    "live",
+    "start",
+    "sweep",
+    "landscape",
+    "batch_scale",
+    "batch_kernels",
+    "batch_report",
+)
 
 
 def main(names: list[str]) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import uuid
 from functools import cache
 from typing import Any
 
@@ -14,6 +16,15 @@ PAGE = """
 {%- block html_head_js_mermaidjs -%}{%- endblock -%}
 {%- block html_head_js_mathjax -%}{%- endblock -%}
 """
+TAGS = {  # of cells, as nbconvert's documentation and Jupyter Book name them
+    "enabled": True,
+    "remove_cell_tags": {"remove-cell"},
+    "remove_input_tags": {"remove-input"},
+    "remove_all_outputs_tags": {"remove-output"},
+}
+# Stands for plotly.js, whose megabytes would be copied at every level of the templates.
+PLACE = f"<script>{uuid.uuid4()}</script>"
+_lock = threading.Lock()  # there is one exporter, which notes what a page has already
 
 
 def to_html(notebook: nbformat.NotebookNode, title: str = "Notebook") -> str:
@@ -23,11 +34,9 @@ def to_html(notebook: nbformat.NotebookNode, title: str = "Notebook") -> str:
     becomes a `<div>`, and plotly.js is put into the page once. Formulas become MathML,
     which browsers set by themselves; one that cannot be converted stays as TeX.
     """
-    exporter = _exporter()(raw_template=PAGE)
-    body, _ = exporter.from_notebook_node(
-        nbformat.from_dict(notebook), {"metadata": {"name": title}}
-    )
-    return str(body)
+    with _lock:
+        body, _ = _exporter().from_notebook_node(notebook, {"metadata": {"name": title}})
+    return str(body).replace(PLACE, _plotly_script(), 1) if PLACE in body else str(body)
 
 
 def mathml(tex: str, display: str = "inline") -> str:
@@ -44,18 +53,31 @@ def mathml(tex: str, display: str = "inline") -> str:
 
 
 @cache
+def _plotly_script() -> str:
+    from plotly.offline import get_plotlyjs
+
+    return (
+        "<script>window.PlotlyConfig = {MathJaxConfig: 'local'};</script>\n"
+        f"<script>{get_plotlyjs()}</script>"
+    )
+
+
+@cache
 def _exporter() -> Any:
-    """The exporter's class; nbconvert takes a while to import."""
+    """The exporter, with its template compiled; nbconvert takes a while to import."""
     import plotly.io
     from jinja2 import pass_context
     from nbconvert import HTMLExporter
     from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
     from nbconvert.preprocessors import Preprocessor
+    from traitlets.config import Config
 
     class LiveFigures(Preprocessor):  # type: ignore[misc]
         """Plotly's MIME bundles as HTML; code that its notebook folds away is left out."""
 
-        first = True
+        def preprocess(self, notebook: Any, resources: Any) -> tuple[Any, Any]:
+            self.first = True
+            return tuple(super().preprocess(notebook, resources))
 
         def preprocess_cell(self, cell: Any, resources: Any, index: int) -> tuple[Any, Any]:
             if cell["metadata"].get("jupyter", {}).get("source_hidden"):
@@ -63,13 +85,14 @@ def _exporter() -> Any:
             for output in cell.get("outputs", []):
                 figure = output.get("data", {}).pop("application/vnd.plotly.v1+json", None)
                 if figure is not None:
-                    output["data"]["text/html"] = plotly.io.to_html(
-                        {"data": figure["data"], "layout": figure["layout"]},
+                    page = plotly.io.to_html(
+                        {"data": figure.get("data", []), "layout": figure.get("layout", {})},
                         config={**figure.get("config", {}), "responsive": True},
-                        include_plotlyjs=self.first,
+                        include_plotlyjs=False,
                         full_html=False,
                         validate=False,
                     )
+                    output["data"]["text/html"] = PLACE + page if self.first else page
                     self.first = False
             return cell, resources
 
@@ -95,4 +118,4 @@ def _exporter() -> Any:
             renderer = Formulas(escape=False, attachments=attachments)
             return str(MarkdownWithMath(renderer=renderer).render(source))
 
-    return OfflinePage
+    return OfflinePage(raw_template=PAGE, config=Config(TagRemovePreprocessor=TAGS))

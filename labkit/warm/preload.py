@@ -68,6 +68,7 @@ RUNNER = (
     "nbclient",
     "nbconvert",
     "jupyter_client.asynchronous",
+    "ipykernel.kernelspec",
     "labkit.batch.client",
     "labkit.batch.runner",
     "labkit.warm.kernel",

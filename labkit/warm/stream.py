@@ -18,7 +18,13 @@ class PacedStream(OutStream):  # type: ignore[misc]
     _waiting = 0
 
     def write(self, string: str) -> int:
-        """As ipykernel's; now and then wait until all is sent, and forget it."""
+        """As ipykernel's; now and then wait until all is sent, and forget it.
+
+        Half a surrogate pair becomes `?`: it cannot be sent, and what waits behind it, such
+        as the cell's end, might not be sent either.
+        """
+        if not string.isascii():
+            string = string.encode(errors="replace").decode()
         super().write(string)
         self._waiting += len(string)
         if self._waiting > MOST:
