@@ -213,7 +213,6 @@ def main(lifeline: str, listener: str, preload: str) -> NoReturn:
     gc.disable()
     find(preload)()
     sys.stdout.flush()  # or every fork would print it once more
-    gc.collect()
     gc.freeze()  # so that collections in forks leave shared memory alone
     door = socket.socket(fileno=int(listener))
     link = Connection(int(lifeline))
