@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from labkit.batch.assignments import assignments
 from labkit.batch.parameters import NotebookParameter
 from labkit.errors import FileError
+from labkit.warm.deferred import defer_iris
 
 if TYPE_CHECKING:  # its import takes a second
     import nbformat
@@ -80,6 +81,7 @@ def read_parameters(path: Path) -> dict[str, NotebookParameter]:
 
 def _parsed(content: bytes, path: Path) -> nbformat.NotebookNode:
     """The notebook in a file, validated and of today's format."""
+    defer_iris()
     import nbformat
 
     try:

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from typing import Any
 from unittest import mock
 
+from labkit.warm.deferred import defer_iris
+
 # Libraries that start threads as soon as they are loaded, unless they are told not to;
 # and a debugger that would tell every kernel how this process was started.
 QUIET = {
@@ -86,6 +88,7 @@ def preload() -> None:
     """Import and use everything; what is not there, or fails, is passed over and said so."""
     global KERNELS_OWN, PRELOADED
     os.environ.update(QUIET)
+    defer_iris()
     _import(KERNEL)
     KERNELS_OWN = frozenset(sys.modules) - {"labkit"}
     _import(("torch",))
