@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from labkit.batch.folder import Asked, Folder, Places, content_hash, writing
 from labkit.batch.job import Job, Limits, identify
 from labkit.batch.schedule import Again, Batch, drive
+from labkit.batch.source import packages
 from labkit.batch.workers import Pool
 from labkit.errors import LabError
 from labkit.warm.forkserver import shared, unavailable
@@ -91,10 +92,10 @@ def run_batch(
     """
     from labkit.batch.plan import plan
 
-    if executor is None and kernel == "warm" and not unavailable():
-        shared().start()  # it imports while we read and check
     count, threads, note = share(jobs, threads, executor)
     paths = [notebook] if isinstance(notebook, str | os.PathLike) else list(notebook)
+    if executor is None and kernel == "warm" and not unavailable():
+        shared().start(packages(paths))  # it imports while we read and check
     planned = plan(
         paths,
         ({},) if grid is None else grid,

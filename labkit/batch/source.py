@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,6 +75,21 @@ def read_source(path: Path) -> Source:
         _fast(notebook, path),
         bool(re.search(r"^\s*(import|from)\s+labkit\b", code, re.MULTILINE)),
     )
+
+
+def packages(paths: Iterable[str | os.PathLike[str]]) -> set[str]:
+    """The packages that notebooks seem to import, by a quick look at their files.
+
+    A file that cannot be read has none; a line that only looks like an import counts.
+    """
+    found: set[str] = set()
+    for path in map(Path, paths):
+        for file in path.glob("*.ipynb") if path.is_dir() else [path]:
+            with suppress(OSError):
+                text = file.read_text(errors="replace").replace("\\n", "\n")
+                imported = ",".join(re.findall(r"\b(?:import|from)\s+([\w ,.]+)", text))
+                found.update(re.findall(r"(?:^|,)\s*(\w+)", imported))
+    return found
 
 
 def read_parameters(path: Path) -> dict[str, NotebookParameter]:

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import Any
 import psutil
 
 ADDRESS = "LABKIT_FORKSERVER"  # the variable by which a fork finds the server it may ask
+WANTED = "LABKIT_PRELOAD"  # and one by which the server hears what is worth importing
 LONGEST_SOCKET = 80  # bytes of the folder's path; a socket's own limit is 108
 SERVER = (sys.executable, "-m", "labkit.warm.server")
 PRELOAD = "labkit.warm.preload:preload"
@@ -116,8 +117,13 @@ class ForkServer:
         self._end: Callable[[], Any] = lambda: None
         self._remove: Callable[[], Any] = lambda: None
 
-    def start(self) -> None:
-        """Start it now, so that it imports while this process does something else."""
+    def start(self, wanted: Iterable[str] | None = None) -> None:
+        """Start it now, so that it imports while this process does something else.
+
+        Args:
+            wanted: packages that will be imported, by name, where that is known: some that
+                take long are then left out.
+        """
         with self._starting:
             if self._borrowed or (self._process and self._process.poll() is None):
                 return
@@ -130,6 +136,9 @@ class ForkServer:
             ours, theirs = Pipe()
             with listen(self.address) as listener, theirs:
                 descriptors = (theirs.fileno(), listener.fileno())
+                env = dict(os.environ)
+                if wanted is not None:
+                    env[WANTED] = ",".join(wanted)
                 # A session of its own: Ctrl-C in a terminal is for whoever asks for the forks.
                 self._process = subprocess.Popen(
                     [*SERVER, *map(str, descriptors), self.preload],
@@ -137,6 +146,7 @@ class ForkServer:
                     stdin=subprocess.DEVNULL,
                     start_new_session=True,
                     cwd="/",
+                    env=env,
                 )
             self._end = weakref.finalize(self, _end, ours, self._process, os.getpid())
 

@@ -14,6 +14,7 @@ from typing import Any
 from unittest import mock
 
 from labkit.warm.deferred import defer_iris
+from labkit.warm.forkserver import WANTED
 
 # Libraries that start threads as soon as they are loaded, unless they are told not to;
 # and a debugger that would tell every kernel how this process was started.
@@ -64,6 +65,9 @@ NOTEBOOK = (
     "zmq.utils.garbage",
 )
 
+# Of these, what takes long and is left out where it is known that nobody imports it.
+SPARED = ("pandas", "sklearn")
+
 # What runs a notebook.
 RUNNER = (
     "papermill",
@@ -94,7 +98,7 @@ def preload() -> None:
     _import(("torch",))
     with without_gpu():
         with as_if_in_a_kernel():
-            _import(NOTEBOOK)
+            _import(tuple(name for name in NOTEBOOK if worth_it(name.partition(".")[0])))
         _import(RUNNER)
         for use in (train_a_step, draw_figures, look_at_labkit, make_a_page):
             try:
@@ -105,6 +109,14 @@ def preload() -> None:
     for name in FORGOTTEN:
         forget(name)
     PRELOADED = frozenset(sys.modules)
+
+
+def worth_it(package: str) -> bool:
+    """Whether somebody may import a package; labkit's own notebooks use all of them."""
+    wanted = os.environ.get(WANTED)
+    return (
+        package not in SPARED or wanted is None or bool({package, "labkit"} & {*wanted.split(",")})
+    )
 
 
 def _import(names: tuple[str, ...]) -> None:

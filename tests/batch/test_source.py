@@ -9,7 +9,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from labkit.batch.job import identify
-from labkit.batch.source import read_parameters, read_source
+from labkit.batch.source import packages, read_parameters, read_source
 from labkit.errors import FileError
 from tests.batch.notebooks import make
 
@@ -191,3 +191,17 @@ def test_values_for_a_fast_run_stand_in_the_metadata(metadata, fast, notebook):
 def test_other_metadata_is_refused_with_an_example(metadata, notebook):
     with pytest.raises(FileError, match='must read "labkit"'):
         read_source(notebook("x = 1", **metadata))
+
+
+def test_what_notebooks_seem_to_import(tmp_path):
+    sources = (
+        "import torch.nn as nn, numpy\nfrom sklearn.svm import SVC",
+        "    import pandas as pd",
+    )
+    (tmp_path / "some").mkdir()
+    path = make(*sources)
+    (tmp_path / "some" / "a.ipynb").write_bytes(path)
+    (tmp_path / "b.ipynb").write_text("no notebook: import plotly")
+    found = packages([tmp_path / "some", tmp_path / "b.ipynb", tmp_path / "missing.ipynb"])
+    assert {"torch", "numpy", "sklearn", "pandas", "plotly"} <= found
+    assert found.isdisjoint({"nn", "svm", "SVC", "pd"})

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from labkit.warm import preload
+
 # The driver is asked by these; who asks in a process that forks later spoils CUDA for all.
 CUDA = """
 import os, torch
@@ -29,3 +31,15 @@ def test_it_asks_cuda_nothing_and_starts_no_thread():
     )
     assert done.stderr == "", "something could not be preloaded"
     assert done.stdout.splitlines() == ["[] False 1", "['_cuda_getDeviceCount']"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "there"),
+    [(None, True), ("torch,pandas", True), ("torch,labkit", True), ("torch", False), ("", False)],
+)
+def test_what_nobody_imports_may_be_left_out(wanted, there, monkeypatch):
+    monkeypatch.delenv("LABKIT_PRELOAD", raising=False)
+    if wanted is not None:
+        monkeypatch.setenv("LABKIT_PRELOAD", wanted)
+    assert preload.worth_it("pandas") is there
+    assert preload.worth_it("torch")
