@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
 import types
@@ -21,12 +22,10 @@ def defer_iris() -> None:
     vars(stand_in)["is_valid_syntax"] = _is_valid_syntax
     sys.modules[IRIS] = stand_in
     try:
-        import jsonschema  # noqa: F401
+        importlib.import_module("jsonschema")  # nbformat's
     finally:
         del sys.modules[IRIS]  # whoever else imports it gets the real one
 
 
 def _is_valid_syntax(term: str, text: str) -> bool:
-    from rfc3987_syntax import is_valid_syntax
-
-    return bool(is_valid_syntax(term, text))
+    return bool(importlib.import_module(IRIS).is_valid_syntax(term, text))
