@@ -54,7 +54,7 @@ $(VENV)/.lab: $(VENV)/.python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.python pyproject.toml constraints.txt
-	$(call install,.[bench$(comma)dask$(comma)parquet$(comma)test])
+	$(call install,.[bench$(comma)dask$(comma)parquet$(comma)s3$(comma)test])
 	@touch $(VENV)/.lab $@
 
 # Debian's python3 has no venv until python3-venv is there.

@@ -23,6 +23,7 @@ def test_a_url_of_files_is_a_folder(tmp_path):
     assert isinstance(open_store("memory://x"), RemoteStore)
     assert open_store(f"file://{tmp_path}").where("a") == str(tmp_path / "a")
     assert open_store("memory://x/y/").where("a/b") == "memory://x/y/a/b"
+    assert open_store("s3://bucket/runs").where("a/b") == "s3://bucket/runs/a/b"
 
 
 @pytest.mark.parametrize("url", ["nosuch://x", "s3nosuch://bucket/runs"])

@@ -87,6 +87,19 @@ def test_everything_is_what_torch_says_of_each(network, shape, shared):
     torch.testing.assert_close(stack.gradient, gradients, rtol=1e-4, atol=1e-6)
 
 
+def test_training_keeps_signals_that_vanish():
+    """A tanh that is right to 2e-7 would do for a look, and lose every gradient here."""
+    generator = torch.Generator().manual_seed(4)
+    network = no_bias()
+    stack = Stack(network, MEMBERS, torch.device("cpu"))
+    stack.flat.copy_(1e-6 * torch.randn(stack.flat.shape, generator=generator))
+    x = torch.randn(1, 6, SAMPLES, generator=generator)
+    y = torch.randint(0, 3, (1, SAMPLES), generator=generator)
+    _, _, gradients = one_by_one(network, stack, x, y)
+    stack.loss_and_gradient(x, y)
+    torch.testing.assert_close(stack.gradient, gradients, rtol=1e-4, atol=0)
+
+
 def test_regression():
     generator = torch.Generator().manual_seed(2)
     network = mlp(nn.Tanh(), outputs=1)
