@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from labkit.warm import forkserver
 from tests.warm.kernels import PLAIN, WARM, ask, ask_once, kernel
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
@@ -97,7 +98,16 @@ def test_nothing_leaks_from_one_to_the_next(tmp_path):
     assert not set(drawn[0]) & set(drawn[1])
 
 
-def test_a_notebook_finds_everything_imported(tmp_path):
+@pytest.fixture
+def own_server(monkeypatch):
+    """A server that has imported everything, whatever batches this process has run before."""
+    server = forkserver.ForkServer()
+    monkeypatch.setattr(forkserver, "_shared", (os.getpid(), server))
+    yield
+    server.close()
+
+
+def test_a_notebook_finds_everything_imported(tmp_path, own_server):
     """What is imported late costs every run its time: only what reads the environment is."""
     source = (
         "import anywidget, ipywidgets, labkit, numpy, pandas, torch\n"
