@@ -1,0 +1,251 @@
+"""The starter weights: a YOLO26n trained from nothing on scenes, none of them seen twice.
+
+    python -m labkit.vision.pretrain FOLDER
+
+Half-sized images first, since most can be learned from them at a quarter of the cost, then
+the size at which it will be used. It can be stopped at any moment and goes on from its last
+checkpoint; the same seed sees the same scenes in the same order.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import cv2
+import numpy as np
+import torch
+from torch import nn
+from torch.utils._pytree import tree_map_only
+from torch.utils.data import DataLoader, Dataset
+
+from labkit.files import write_atomically
+from labkit.vision import scenes
+from labkit.vision.drawn import draw_one
+from labkit.vision.quiet import ultralytics
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Images of one size.
+
+    Attributes:
+        size: pixels.
+        batch: images per step.
+        images: in all; a multiple of `batch`.
+    """
+
+    size: int
+    batch: int
+    images: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that decides what the weights will be.
+
+    Attributes:
+        architecture: an Ultralytics model.
+        stages: one after the other.
+        lr: the highest learning rate, of AdamW; it rises for `warmup` of all pixels and then
+            falls to nothing along a cosine.
+        weight_decay: of the weights that are multiplied, not of biases and normalizations.
+        warmup: share of all pixels.
+        ema: the decay of the average of weights that is kept (per step).
+        seed: of the first weights and of the scenes.
+    """
+
+    architecture: str = "yolo26n"
+    stages: tuple[Stage, ...] = (Stage(160, 32, 128_000), Stage(320, 16, 25_600))
+    lr: float = 2e-3
+    weight_decay: float = 0.01
+    warmup: float = 0.02
+    ema: float = 0.999
+    seed: int = 0
+
+    def steps(self) -> Iterator[tuple[Stage, int, float]]:
+        """Of each step: its stage, the number of its first image, the share of pixels before."""
+        total = sum(stage.images * stage.size**2 for stage in self.stages)
+        first = pixels = 0
+        for stage in self.stages:
+            for _ in range(stage.images // stage.batch):
+                yield stage, first, pixels / total
+                first += stage.batch
+                pixels += stage.batch * stage.size**2
+
+    def lr_at(self, progress: float) -> float:
+        """The learning rate after a share of all pixels."""
+        if progress < self.warmup:
+            return self.lr * progress / self.warmup
+        return self.lr * (1 + np.cos(np.pi * (progress - self.warmup) / (1 - self.warmup))) / 2
+
+
+class Scenes(Dataset[dict[str, torch.Tensor]]):
+    """Batches of training scenes, by step."""
+
+    def __init__(self, steps: Sequence[tuple[Stage, int, float]], seed: int) -> None:
+        self.steps, self.seed = steps, seed
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __getitem__(self, step: int) -> dict[str, torch.Tensor]:
+        stage, first, _ = self.steps[step]
+        drawn = [
+            draw_one(scenes.draw, self.seed, "train", first + number, stage.size)
+            for number in range(stage.batch)
+        ]
+        corners = np.concatenate([one.boxes for one in drawn]) / stage.size
+        centres = np.concatenate(
+            [(corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]], axis=1
+        )
+        counts = [len(one.boxes) for one in drawn]
+        return {
+            "img": torch.from_numpy(np.stack([one.image for one in drawn])),
+            "bboxes": torch.from_numpy(centres.astype(np.float32)),
+            "cls": torch.from_numpy(np.concatenate([one.classes for one in drawn])).float()[
+                :, None
+            ],
+            "batch_idx": torch.from_numpy(np.repeat(np.arange(stage.batch), counts)).float(),
+        }
+
+
+class Pretraining:
+    """A network, its average, its optimizer, and how far they are."""
+
+    def __init__(self, plan: Plan, device: str = "cpu") -> None:
+        ultralytics()
+        from ultralytics.cfg import get_cfg
+        from ultralytics.nn.tasks import DetectionModel
+        from ultralytics.utils.torch_utils import ModelEMA
+
+        torch.manual_seed(plan.seed)
+        self.plan, self.device, self.step = plan, torch.device(device), 0
+        names = dict(enumerate(scenes.NAMES))
+        self.network = DetectionModel(f"{plan.architecture}.yaml", nc=len(names), verbose=False)
+        self.network.names, self.network.args = names, get_cfg()
+        self.network.to(self.device, memory_format=torch.channels_last).train()
+        self.average = ModelEMA(self.network, decay=plan.ema, tau=300)
+        matrices = [weight for weight in self.network.parameters() if weight.ndim > 1]
+        vectors = [weight for weight in self.network.parameters() if weight.ndim <= 1]
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": matrices, "weight_decay": plan.weight_decay},
+                {"params": vectors, "weight_decay": 0},
+            ]
+        )
+        self.loss = self.network.init_criterion()
+
+    def train_on(self, batch: dict[str, torch.Tensor], progress: float) -> list[float]:
+        """One step; returns the parts of its loss: box, class, distribution."""
+        batch = {key: value.to(self.device) for key, value in batch.items()}
+        images = batch.pop("img").permute(0, 3, 1, 2).float() / 255
+        # The end-to-end head is given more weight as training goes on, as Ultralytics does.
+        self.loss.o2m = 0.8 - 0.7 * progress
+        self.loss.o2o = 1 - self.loss.o2m
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.plan.lr_at(progress)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            outputs = self.network(images.contiguous(memory_format=torch.channels_last))
+        outputs = tree_map_only(torch.Tensor, torch.Tensor.float, outputs)
+        loss, parts = self.loss(outputs, batch)
+        self.optimizer.zero_grad()
+        loss.sum().backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), 10.0)
+        self.optimizer.step()
+        self.average.update(self.network)
+        self.step += 1
+        return (
+            [float(part) for part in parts.values()] if isinstance(parts, dict) else parts.tolist()
+        )
+
+    def state(self) -> dict[str, Any]:
+        """All that is needed to go on."""
+        return {
+            "plan": asdict(self.plan),
+            "step": self.step,
+            "network": self.network.state_dict(),
+            "average": self.average.ema.state_dict(),
+            "updates": self.average.updates,
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def go_on_from(self, state: dict[str, Any]) -> None:
+        """Take up a state of the same plan."""
+        if state["plan"] != asdict(self.plan):
+            raise click.ClickException(
+                "the folder holds a pre-training of another plan: choose a new one"
+            )
+        self.network.load_state_dict(state["network"])
+        self.average.ema.load_state_dict(state["average"])
+        self.average.updates, self.step = state["updates"], state["step"]
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
+def pretrain(
+    plan: Plan, folder: Path, *, device: str = "cpu", workers: int = 1, every: int = 200
+) -> Path:
+    """Train, and keep a checkpoint and a log in `folder`; returns the checkpoint.
+
+    Args:
+        plan: what to do.
+        folder: of the checkpoint; one that is there is gone on from.
+        device: "cpu" or "cuda".
+        workers: processes that draw.
+        every: steps between checkpoints.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint, log = folder / "checkpoint.pt", folder / "log.jsonl"
+    training = Pretraining(plan, device)
+    if checkpoint.exists():
+        training.go_on_from(torch.load(checkpoint, map_location=device, weights_only=True))
+    steps = list(plan.steps())
+    left = steps[training.step :]
+    loader = DataLoader(
+        Scenes(left, plan.seed), batch_size=None, num_workers=workers, prefetch_factor=4,
+        worker_init_fn=lambda worker: cv2.setNumThreads(1),
+    )  # fmt: skip
+    seconds, parts = time.perf_counter(), []
+    for (stage, first, progress), batch in zip(left, loader, strict=True):
+        parts.append(training.train_on(batch, progress))
+        if training.step % every == 0 or training.step == len(steps):
+            passed, seconds = time.perf_counter() - seconds, time.perf_counter()
+            line = {
+                "step": training.step,
+                "of": len(steps),
+                "images": first + stage.batch,
+                "size": stage.size,
+                "loss": np.round(np.mean(parts, 0), 4).tolist(),
+                "seconds": round(passed, 1),
+            }
+            parts = []
+            _save(training.state(), checkpoint)
+            with log.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+            click.echo(json.dumps(line))
+    return checkpoint
+
+
+def _save(state: dict[str, Any], path: Path) -> None:
+    file = io.BytesIO()
+    torch.save(state, file)
+    write_atomically(path, file.getvalue())
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--device", default="cuda" if torch.cuda.is_available() else "cpu", show_default=True)
+@click.option("--workers", default=1, show_default=True, help="Processes that draw.")
+def main(folder: Path, device: str, workers: int) -> None:
+    """Pre-train the starter weights; FOLDER keeps the checkpoint that a next call goes on from."""
+    pretrain(Plan(), folder, device=device, workers=workers)
+
+
+if __name__ == "__main__":
+    main()
