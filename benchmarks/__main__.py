@@ -18,9 +18,11 @@ NAMES = (
     "start",
     "sweep",
     "landscape",
+    "batch",
     "batch_scale",
     "batch_kernels",
     "batch_report",
+    "scenes",
 )
 
 
