@@ -55,7 +55,7 @@ def draw(generator: Generator, size: int = 320) -> Drawn:
         paste(image, cover, mask.astype(np.float32) / 255, left, top)
         owners[rows, columns][mask[inside] > 127] = len(areas)
         kinds.append(kind)
-        areas.append(np.count_nonzero(mask > 127))
+        areas.append(int(np.count_nonzero(mask > 127)))
     pixels = camera.photograph(generator, camera.light(generator, image))
     return Drawn(pixels, *_boxes(owners, np.array(kinds, np.int64), np.array(areas)))
 

@@ -32,8 +32,8 @@ def photograph(generator: Generator, image: np.ndarray) -> np.ndarray:
     if generator.random() < 0.6:
         spread = generator.uniform(2, 16)
         grains = np.empty(image.shape, np.float32)
-        cv2.setRNGSeed(int(generator.integers(2**31)))
-        image = image + cv2.randn(grains, (0, 0, 0), (spread, spread, spread))
+        cv2.setRNGSeed(int(generator.integers(2**31)))  # several times as fast as numpy's
+        image = image + cv2.randn(grains, np.zeros(3), np.full(3, spread))
     pixels = np.clip(image, 0, 255).astype(np.uint8)
     if generator.random() < 0.25:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(generator.integers(30, 80))]
@@ -48,5 +48,5 @@ def _moved(generator: Generator, image: np.ndarray) -> np.ndarray:
     turn = cv2.getRotationMatrix2D(
         (length / 2 - 0.5, length / 2 - 0.5), generator.uniform(0, 180), 1
     )
-    kernel = cv2.warpAffine(kernel, turn, (length, length))
-    return cv2.filter2D(image, -1, kernel / kernel.sum())
+    turned = cv2.warpAffine(kernel, turn, (length, length))
+    return cv2.filter2D(image, -1, turned / turned.sum())

@@ -34,7 +34,7 @@ def noise(generator: Generator, height: int, width: int, cells: float, octaves: 
             break
         coarse = generator.random((rows, columns), np.float32)
         clouds += cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC) * 0.55**octave
-    return cv2.normalize(clouds, None, 0, 1, cv2.NORM_MINMAX)
+    return _stretched(clouds)
 
 
 def flat(generator: Generator, height: int, width: int) -> Surface:
@@ -44,9 +44,12 @@ def flat(generator: Generator, height: int, width: int) -> Surface:
 def gradient(generator: Generator, height: int, width: int) -> Surface:
     angle = generator.uniform(0, 2 * np.pi)
     y, x = np.mgrid[0:height, 0:width].astype(np.float32) / max(height, width)
-    return mix(
-        generator, cv2.normalize(x * np.cos(angle) + y * np.sin(angle), None, 0, 1, cv2.NORM_MINMAX)
-    )
+    return mix(generator, _stretched(x * np.cos(angle) + y * np.sin(angle)))
+
+
+def _stretched(values: np.ndarray) -> np.ndarray:
+    low, high = values.min(), values.max()
+    return (values - low) / max(high - low, 1e-9)
 
 
 def clouds(generator: Generator, height: int, width: int) -> Surface:

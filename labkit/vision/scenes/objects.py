@@ -56,7 +56,7 @@ def shade(generator: Generator, cover: np.ndarray, mask: np.ndarray) -> np.ndarr
         angle, depth = generator.uniform(0, 2 * np.pi), generator.uniform(1, 4)
         slope = cv2.Sobel(height, cv2.CV_32F, 1, 0) * np.cos(angle)
         slope += cv2.Sobel(height, cv2.CV_32F, 0, 1) * np.sin(angle)
-        return cover + np.float32(depth * len(mask) / 64)[..., None] * slope[..., None] * 0.25
+        return cover + np.float32(depth * len(mask) / 256) * slope[..., None]
     if chance < 0.55:
         rim = cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
         inside = (cv2.min(rim, mask).astype(np.float32) / 255)[..., None]

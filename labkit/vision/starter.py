@@ -1,0 +1,121 @@
+"""The starter weights that ship with labkit: where they are, and how they are made ready."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from labkit.files import write_atomically
+from labkit.vision import scenes
+from labkit.vision.data import open_data
+from labkit.vision.detector import open_detector
+from labkit.vision.drawn import export
+from labkit.vision.evaluation import Metrics, evaluate
+from labkit.weights import load, save
+
+WEIGHTS = Path(__file__).with_name("starter.safetensors")
+CARD = Path(__file__).with_name("starter.md")
+HELD_OUT = 1000  # scenes, of a split that no training has seen
+IMGSZ = 320
+
+
+def publish(state: Mapping[str, Any], folder: Path) -> Path:
+    """Write `starter.safetensors` (FP16) and its card from a pre-training's state.
+
+    Args:
+        state: from `labkit.vision.pretrain.Pretraining.state`.
+        folder: of both files.
+    """
+    from labkit.vision.pretrain import Plan, Pretraining, Stage
+
+    stages = tuple(Stage(**stage) for stage in state["plan"]["stages"])
+    plan = Plan(**{**state["plan"], "stages": stages})
+    training = Pretraining(plan)
+    training.go_on_from(state)
+    average = training.average.ema
+    tensors = {
+        name: tensor.half() if tensor.is_floating_point() else tensor
+        for name, tensor in average.state_dict().items()
+    }
+    images = sum(stage.images for stage in stages)
+    path = save(
+        folder / WEIGHTS.name,
+        tensors,
+        architecture=plan.architecture,
+        yaml=average.yaml,
+        task="detect",
+        names=dict(enumerate(scenes.NAMES)),
+        train_args={"imgsz": IMGSZ, "data": "scenes", "seed": plan.seed, "images": images},
+        licence="AGPL-3.0-or-later",
+    )
+    detector = open_detector(path)
+    with tempfile.TemporaryDirectory() as drawn:
+        counts = {"train": 1, "val": HELD_OUT}  # a data set must have some of each
+        data = open_data(
+            export(scenes.draw, scenes.NAMES, Path(drawn) / "scenes", counts, IMGSZ, plan.seed)
+        )
+        heads = {nms: evaluate(detector, data, imgsz=IMGSZ, nms=nms) for nms in (False, True)}
+    write_atomically(folder / CARD.name, _card(path, plan, heads))
+    return path
+
+
+def _card(path: Path, plan: Any, heads: Mapping[bool, Metrics]) -> str:
+    weights = load(path)
+    made_by = f"torch {torch.__version__.partition('+')[0]}"
+    seen = " then ".join(f"{stage.images:,} at {stage.size} px" for stage in plan.stages)
+    rows = [
+        "| head | mAP50 | mAP50-95 | precision | recall |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {'one-to-many, with non-maximum suppression' if nms else 'end-to-end'} | "
+            + " | ".join(f"{value:.3f}" for value in found.row().values())
+            + " |"
+            for nms, found in heads.items()
+        ),
+    ]
+    classes = [
+        "| class | labelled boxes | mAP50 | mAP50-95 |",
+        "|---|---|---|---|",
+        *(
+            f"| {name} | {one['boxes']:.0f} | {one['mAP50']:.3f} | {one['mAP50-95']:.3f} |"
+            for name, one in heads[False].per_class.items()
+        ),
+    ]
+    return "\n".join(
+        [
+            "# The starter weights",
+            "",
+            f"A {plan.architecture.replace('yolo', 'YOLO')} that knows {len(weights.names)} "
+            "shapes and textures, trained from nothing by this project on scenes that it draws "
+            "itself (`labkit.vision.scenes`). It stands in where there is no network, and for "
+            "lessons whose answer must be known.",
+            "",
+            f"* **Command:** `python -m labkit.vision.pretrain FOLDER` ({made_by})",
+            f"* **Images:** {seen}, each drawn once, seed {plan.seed}",
+            f"* **Training:** AdamW, learning rate up to {plan.lr:g} and down along a cosine, "
+            f"weight decay {plan.weight_decay:g}; an average of the weights is kept "
+            f"(decay {plan.ema:g})",
+            f"* **File:** `{path.name}`, FP16, {weights.size:,} bytes, {weights.count:,} values",
+            f"* **SHA-256:** `{weights.sha256}`",
+            "* **Licence:** AGPL-3.0-or-later, as labkit and Ultralytics. The scenes show pieces "
+            "of the two photographs that come with scikit-learn.",
+            "",
+            f"## On {heads[False].images:,} held-out scenes at {IMGSZ} px",
+            "",
+            *rows,
+            "",
+            "The end-to-end head, class by class:",
+            "",
+            *classes,
+            "",
+            "## What it is not",
+            "",
+            "It has never seen a photographed object with its label. On photographs it reports "
+            "what looks like its shapes, and it is where a fine-tuning starts from.",
+            "",
+        ]
+    )
