@@ -4,16 +4,22 @@ Calling one gives a `plotly.graph_objects.Figure`; its `.spec(...)` gives the pl
 that the live painter takes. None of them trains, computes a network or imports torch.
 """
 
+from labkit.figures.anatomy import changes_by_depth, tensors_by_depth
 from labkit.figures.backprop import backward_pass, updates_loss
 from labkit.figures.base import Builder, Spec, figure
 from labkit.figures.check import step_check
 from labkit.figures.compare import comparison, schedule_curve
+from labkit.figures.damage import damage_by_layer, damage_curve
 from labkit.figures.depth import (
     distribution_by_depth,
     shares_by_depth,
     sizes_by_depth,
     spread_by_fan_in,
 )
+from labkit.figures.detections import detections
+from labkit.figures.filters import filter_images
+from labkit.figures.finetuning import fine_tuning_curves, layer_updates
+from labkit.figures.forgetting import forgetting_curves, forgetting_map
 from labkit.figures.generalization import (
     boundaries,
     class_accuracy,
@@ -22,7 +28,8 @@ from labkit.figures.generalization import (
     weight_outlines,
 )
 from labkit.figures.gradients import check_by_eps, gradient_errors
-from labkit.figures.heatmap import tensor_heatmap, weight_heatmap
+from labkit.figures.head_start import head_start
+from labkit.figures.heatmap import tensor_change, tensor_heatmap, weight_heatmap
 from labkit.figures.landscape import landscape_line, landscape_map
 from labkit.figures.layers import gradient_flow, update_ratio
 from labkit.figures.loss import loss_curves
@@ -35,7 +42,7 @@ from labkit.figures.losses import (
     slope_check,
 )
 from labkit.figures.lr_range import range_curve
-from labkit.figures.network import network_diagram
+from labkit.figures.network import network_diagram, tensor_diagram
 from labkit.figures.neuron import neuron_line, neuron_surface
 from labkit.figures.overview import overview
 from labkit.figures.predictions import decision_boundary, digit_predictions, regression_fit
@@ -54,17 +61,27 @@ __all__ = [
     "Spec",
     "backward_pass",
     "boundaries",
+    "changes_by_depth",
     "check_by_eps",
     "class_accuracy",
     "comparison",
+    "damage_by_layer",
+    "damage_curve",
     "decision_boundary",
+    "detections",
     "digit_predictions",
     "distribution_by_depth",
     "figure",
+    "filter_images",
+    "fine_tuning_curves",
+    "forgetting_curves",
+    "forgetting_map",
     "gradient_errors",
     "gradient_flow",
+    "head_start",
     "landscape_line",
     "landscape_map",
+    "layer_updates",
     "loss_curves",
     "loss_slopes",
     "loss_values",
@@ -87,8 +104,11 @@ __all__ = [
     "surface_map",
     "sweep_lines",
     "sweep_map",
+    "tensor_change",
+    "tensor_diagram",
     "tensor_distribution",
     "tensor_heatmap",
+    "tensors_by_depth",
     "unit_rows",
     "update_ratio",
     "updates_loss",

@@ -9,7 +9,7 @@ import numpy as np
 
 from labkit.figures import theme
 from labkit.figures.axes import axis
-from labkit.figures.base import Spec, bound, figure, finite
+from labkit.figures.base import Spec, bound, figure, finite, nice
 from labkit.history import History
 
 CELLS = 256  # the most cells on a side; of a larger tensor, evenly spaced units are shown
@@ -27,7 +27,9 @@ def weight_heatmap(history: History, tensor: str, step: int | None = None) -> Sp
 
 
 @figure
-def tensor_heatmap(values: np.ndarray, *, name: str = "weight") -> Spec:
+def tensor_heatmap(
+    values: np.ndarray, *, name: str = "weight", beyond: float = 0.0, kernel_rows: int = CELLS
+) -> Spec:
     """Any tensor as a picture: blue is positive, orange negative, zero fades into the page.
 
     A matrix has a row for each unit it leads to and a column for each it comes from;
@@ -38,11 +40,29 @@ def tensor_heatmap(values: np.ndarray, *, name: str = "weight") -> Spec:
         values: `(to, from)`, `(to, from, height, width)`, or of any other shape, which is
             shown as `(to, everything else)`.
         name: the tensor's name, for the axes.
+        beyond: the share of the weights that may exceed the colour range, where few strong
+            ones would make all others pale; the colour bar says so.
+        kernel_rows: the most rows of cells of kernels.
     """
     values = np.asarray(values)
+    if not values.size:  # one empty cell
+        values = np.full((1, 1), np.nan)
     kernels = values.ndim == 4 and values.shape[2:] != (1, 1)
-    x, y, cells, text, titles, extra = _kernels(values) if kernels else _matrix(values)
+    picture = _kernels(values, kernel_rows) if kernels else _matrix(values)
+    x, y, cells, text, titles, extra = picture
     largest = bound(cells)
+    sizes = np.abs(cells[np.isfinite(cells)]) if beyond else np.empty(0)
+    usual = nice(np.quantile(sizes, 1 - beyond)) if sizes.any() else largest
+    words: dict[str, Any] = {}
+    if 0 < usual < largest:
+        ends = [
+            f"−{usual:g} or less",
+            f"{-usual / 2:g}",
+            "0",
+            f"{usual / 2:g}",
+            f"{usual:g} or more",
+        ]
+        largest, words = usual, {"ticktext": ends}
     trace: dict[str, Any] = {
         "type": "heatmap",
         **extra,
@@ -57,6 +77,7 @@ def tensor_heatmap(values: np.ndarray, *, name: str = "weight") -> Spec:
             "thickness": 12,
             "outlinewidth": 0,
             "tickvals": [-largest, -largest / 2, 0, largest / 2, largest],
+            **words,
         },
         "hoverongaps": False,
         "hovertemplate": f"{text}: %{{z:.6g}}<extra></extra>",
@@ -70,6 +91,22 @@ def tensor_heatmap(values: np.ndarray, *, name: str = "weight") -> Spec:
         layout["xaxis"]["constrain"] = layout["yaxis"]["constrain"] = "domain"
         layout["yaxis"] |= {"scaleanchor": "x", "scaleratio": _pitch(x) / _pitch(y)}
     return {"data": [trace], "layout": layout}
+
+
+@figure
+def tensor_change(
+    values: np.ndarray, before: np.ndarray, *, name: str = "weight", **more: Any
+) -> Spec:
+    """What was added to a tensor since before, as `tensor_heatmap` shows weights.
+
+    Args:
+        values, before: of the same shape.
+        name: the tensor's name, for the axes.
+        more: as for `tensor_heatmap`.
+    """
+    with np.errstate(invalid="ignore"):  # a diverging run has infinities
+        added = np.asarray(values, np.float64) - np.asarray(before, np.float64)
+    return tensor_heatmap.spec(added, name=f"change of {name}", **more)
 
 
 # Coordinates, cells, what a hover calls a cell, axis titles, and more of the trace.
@@ -92,7 +129,7 @@ def _matrix(values: np.ndarray) -> Picture:
     return x, y, cells, "from %{x} to %{y}", titles, {}
 
 
-def _kernels(values: np.ndarray) -> Picture:
+def _kernels(values: np.ndarray, most: int) -> Picture:
     """Kernels side by side with one empty cell between them.
 
     The coordinates of a kernel's cells lie around its channel's whole number, less than one
@@ -104,7 +141,7 @@ def _kernels(values: np.ndarray) -> Picture:
     if len(values) > values.shape[1]:  # lying, not standing
         values, names = values.transpose(1, 0, 2, 3), names[::-1]
     rows, columns, high, wide = values.shape
-    down = max(1, math.ceil(rows * (high + 1) / CELLS))
+    down = max(1, math.ceil(rows * (high + 1) / most))
     across = max(1, math.ceil(columns * (wide + 1) / CELLS))
     values = values[::down, ::across]
     cells = np.full((len(values), high + 1, values.shape[1], wide + 1), np.nan)

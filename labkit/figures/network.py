@@ -16,6 +16,7 @@ from labkit.figures.base import Spec, bound, figure
 from labkit.history import Layout
 
 EDGES = 200  # of more edges, the strongest of each layer are shown
+UNITS = 16  # of more units on a side of one tensor, the strongest are shown
 # The share of the largest magnitude at which a line becomes wider, its width and opacity.
 WIDTHS = ((0.0, 0.6, 0.35), (0.12, 1.3, 0.55), (0.25, 2.3, 0.75), (0.45, 3.6, 0.9), (0.7, 5.0, 1.0))
 
@@ -83,17 +84,19 @@ def network_diagram(
     *,
     inputs: Sequence[str] = (),
     outputs: Sequence[str] = (),
+    most: int = EDGES,
 ) -> Spec:
     """Nodes and edges of a chain of fully connected layers.
 
     An edge is blue where its weight is positive and orange where it is negative, and the
-    wider the larger; a node's colour is its bias. Of more than `EDGES` edges only the
+    wider the larger; a node's colour is its bias. Of more than `most` edges only the
     strongest of each layer are drawn, and the picture says so.
 
     Args:
         layout: the tensors' names and shapes (`history.layout`).
         weights: named arrays (`history.weights()`).
         inputs, outputs: what the first and the last units are called.
+        most: the most edges.
 
     Raises:
         ValueError: the matrices do not form a chain.
@@ -103,7 +106,7 @@ def network_diagram(
     total = len(values)
     with np.errstate(invalid="ignore"):
         size = np.where(np.isfinite(values), np.abs(values), 0.0)
-    chosen = _strongest(size, plan) if total > EDGES else np.arange(total)
+    chosen = _strongest(size, plan, most) if total > most else np.arange(total)
     values, size = values[chosen], size[chosen]
     largest = bound(size)
     data = _edges(values, size / largest, plan.ends[chosen])
@@ -120,9 +123,54 @@ def network_diagram(
     return {"data": data, "layout": figure_layout}
 
 
-def _strongest(size: np.ndarray, plan: _Plan) -> np.ndarray:
-    """Indices of each layer's strongest edges: every layer has the same share of `EDGES`."""
-    share = EDGES // len(plan.weights)
+@figure
+def tensor_diagram(values: np.ndarray, *, name: str = "weight") -> Spec:
+    """The strongest part of one tensor as nodes and edges, as `network_diagram` draws a layer.
+
+    Of more than `UNITS` units on a side, those with the largest norms are shown. A
+    convolution's edge stands for its kernel, by the kernel's strongest weight.
+
+    Args:
+        values: `(to, from, ...)`; a vector leads from one unit.
+        name: the tensor's name.
+    """
+    values = np.nan_to_num(np.asarray(values, np.float64), posinf=0, neginf=0)
+    if not values.size:  # two units, nothing between them
+        values = np.zeros((1, 1))
+    kernels = values.reshape(*(*values.shape, 1, 1)[:2], -1)
+    norms = np.sqrt(np.vecdot(kernels, kernels))
+    to, source = (_loudest(np.linalg.norm(norms, axis=side)) for side in (1, 0))
+    kernels = kernels[np.ix_(to, source)]
+    strongest = np.abs(kernels).argmax(axis=2, keepdims=True)
+    edges = np.take_along_axis(kernels, strongest, axis=2)[:, :, 0]
+    spec = network_diagram.spec(Layout((name,), (edges.shape,)), {name: edges}, most=3 * UNITS)
+    hover, nodes = spec["data"][-2:]
+    column = hover["customdata"]  # the numbers that units have in the tensor
+    column[:, 1], column[:, 2] = source[column[:, 1].astype(int)], to[column[:, 2].astype(int)]
+    hover["hovertemplate"] = (
+        "from %{customdata[1]} to %{customdata[2]}<br>%{customdata[3]:.6g}<extra></extra>"
+    )
+    nodes["customdata"][:, 0] = np.concatenate([source, to])
+    nodes["hovertemplate"] = "unit %{customdata[0]}<extra></extra>"
+    if edges.shape != norms.shape:
+        title = spec["layout"]["xaxis"]["title"]
+        title["text"] = f"between the strongest units: {title['text']}"
+    sides = ((source, norms.shape[1]), (to, norms.shape[0]))
+    notes = spec["layout"]["annotations"]
+    for note, word, (shown, count) in zip(notes, ("from", "to"), sides, strict=True):
+        few = f"{len(shown)} of " if len(shown) < count else ""
+        note["text"] = f"{word} {few}{count} {'unit' if count == 1 else 'units'}"
+    return spec
+
+
+def _loudest(norms: np.ndarray) -> np.ndarray:
+    """Which units to show, in order."""
+    return np.sort(np.argsort(-norms, kind="stable")[:UNITS])
+
+
+def _strongest(size: np.ndarray, plan: _Plan, most: int) -> np.ndarray:
+    """Indices of each layer's strongest edges: every layer has the same share of `most`."""
+    share = most // len(plan.weights)
     parts = []
     for low, high in pairwise(plan.first):
         count = min(share, high - low)

@@ -46,8 +46,8 @@ def overview(
     data = []
     for number, (column, title) in enumerate(columns.items()):
         suffix = "" if number == 0 else str(number + 1)
-        values = np.array([_number(row.get(column)) for row in rows])
-        span = _span(values, column in log)
+        values = np.array([as_number(row.get(column)) for row in rows])
+        span = span_of(values, column in log)
         left = number * (width + GAP)
         make = log_axis if column in log else axis
         layout[f"xaxis{suffix}"] = make(
@@ -56,7 +56,7 @@ def overview(
         for k, (mine, color) in enumerate(zip(groups, theme.CATEGORIES, strict=False)):
             apart = 0.3 * (k / (len(groups) - 1) - 0.5) if len(groups) > 1 else 0.0
             chosen = [i for i, row in enumerate(rows) if not group or str(row[group]) == mine]
-            x, symbols = _places(values[chosen], span, column in log)
+            x, symbols = places(values[chosen], span, column in log)
             data.append(
                 {
                     "type": "scatter",
@@ -84,17 +84,19 @@ def overview(
     return {"data": data, "layout": layout}
 
 
-def _number(item: Any) -> float:
+def as_number(item: Any) -> float:
+    """A cell of a table as a number; NaN where it holds none."""
     return float(item) if isinstance(item, int | float | np.number) else float("nan")
 
 
-def _span(values: np.ndarray, log: bool) -> list[float]:
+def span_of(values: np.ndarray, log: bool) -> list[float]:
+    """A panel's limits, with room for dots; exponents of ten on a log axis."""
     low, high = decades(positive(values)) if log else limits(np.zeros(1), finite(values))
     room = 0.06 * (high - low)
     return [low - room, high + room]
 
 
-def _places(values: np.ndarray, span: Sequence[float], log: bool) -> tuple[np.ndarray, list[str]]:
+def places(values: np.ndarray, span: Sequence[float], log: bool) -> tuple[np.ndarray, list[str]]:
     """Where to draw each number, and with which symbol."""
     low, high = span[0] + 0.02 * (span[1] - span[0]), span[1] - 0.02 * (span[1] - span[0])
     if log:

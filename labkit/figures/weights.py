@@ -221,7 +221,9 @@ def tensor_distribution(
     *,
     name: str = "",
     label: str = "now",
+    earlier: str = "before training",
     span: tuple[float, float] | None = None,
+    beyond: float = 0.0,
 ) -> Spec:
     """Histogram of any weights, with the outline of what they were before, if given.
 
@@ -229,12 +231,19 @@ def tensor_distribution(
         values: weights of any shape.
         before: weights in the same unit, of any shape.
         name: what they are called on the axis.
-        label: the legend's word for `values`.
+        label, earlier: the legend's words for `values` and for `before`.
         span: the axis' limits; by default they hold all finite weights.
+        beyond: the share of the weights that may lie beyond the axis, where few strong ones
+            would crowd all others into a few bars; the outermost bars count them.
     """
     values = np.ravel(values)
     old = np.empty(0) if before is None else np.ravel(before)
     low, high = span or limits(values, old)
+    usual = _usual(values, old, beyond) if beyond else (low, high)
+    crowded = usual[1] - usual[0] < 0.5 * (high - low)
+    if crowded:
+        low, high = usual
+        values, old = (finite(each).clip(low, high) for each in (values, old))
     edges = np.linspace(low, high, BINS + 1)
     counts = histograms(values[None], low, high)[0]
     hover = f"%{{y:d}} weights within {(high - low) / BINS / 2:.3g} of %{{x:.5g}}"
@@ -251,21 +260,31 @@ def tensor_distribution(
     ]
     most = counts.max()
     if before is not None:
-        earlier = histograms(old[None], low, high)[0]
-        most = max(most, earlier.max())
+        outline = histograms(old[None], low, high)[0]
+        most = max(most, outline.max())
         data.append(
             {
                 "type": "scatter",
                 "mode": "lines",
-                "name": "before training",
+                "name": earlier,
                 "x": edges,
-                "y": np.append(earlier, earlier[-1]),
+                "y": np.append(outline, outline[-1]),
                 "line": {"color": theme.NEGATIVE, "width": 2, "shape": "hv"},
-                "hovertemplate": "%{y:d} weights from %{x:.5g}<extra>before training</extra>",
+                "hovertemplate": f"%{{y:d}} weights from %{{x:.5g}}<extra>{earlier}</extra>",
             }
         )
     layout = theme.layout(f"Histogram of {name or 'weights'}", legend=before is not None)
     layout |= {"bargap": 0}
-    layout["xaxis"] = axis(f"{name} (weight)" if name else "weight", [low, high])
+    title = f"{name} (weight)" if name else "weight"
+    title += "; the outermost bars count all that lies beyond" if crowded else ""
+    layout["xaxis"] = axis(title, [low, high])
     layout["yaxis"] = axis("number of weights", [0, nice(max(1, 1.02 * most))])
     return {"data": data, "layout": layout}
+
+
+def _usual(values: np.ndarray, before: np.ndarray, beyond: float) -> tuple[float, float]:
+    """Rounded limits of all weights but a share."""
+    good = [each[np.isfinite(each)] for each in (values, before)]
+    ends = [np.quantile(each, [beyond / 2, 1 - beyond / 2]) for each in good if each.size]
+    low, high = limits(*ends)
+    return low, high

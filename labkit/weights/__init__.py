@@ -1,5 +1,29 @@
-"""Weights as they are, of any network."""
+"""Weights as they are, of any network and in any file.
 
-from labkit.weights.anatomy import TensorInfo, anatomy
+These names are imported at once, unlike `labkit`'s own: some functions have the names of
+their modules, and a module that is imported later would take the function's place.
+"""
 
-__all__ = ["TensorInfo", "anatomy"]
+from labkit.weights.anatomy import TensorInfo, anatomy, effective_rank
+from labkit.weights.compare import Change, Comparison, compare
+from labkit.weights.file import Weights
+from labkit.weights.load import load
+from labkit.weights.perturb import DAMAGES, Damage, Patient, perturb, perturbed
+from labkit.weights.save import save
+
+__all__ = [
+    "DAMAGES",
+    "Change",
+    "Comparison",
+    "Damage",
+    "Patient",
+    "TensorInfo",
+    "Weights",
+    "anatomy",
+    "compare",
+    "effective_rank",
+    "load",
+    "perturb",
+    "perturbed",
+    "save",
+]

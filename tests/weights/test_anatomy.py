@@ -10,7 +10,7 @@ from torch import nn
 
 from labkit.networks import build
 from labkit.recipe import Recipe
-from labkit.weights import anatomy
+from labkit.weights import anatomy, effective_rank, load, save
 
 
 def network() -> nn.Sequential:
@@ -160,3 +160,98 @@ def test_a_row_holds_plain_facts():
     row = info.row()
     assert list(row) == ["tensor", "kind", "layer", "learned", "shape", "count", "mean", "std"]
     assert (row["tensor"], row["shape"], row["count"]) == ("weight", "4x2x3x3", 72)
+
+
+# --- more facts --------------------------------------------------------------------------
+
+
+def test_bytes_sparsity_and_rank_are_numpys():
+    model = network()
+    with torch.no_grad():
+        model[3].weight[model[3].weight.abs() < 0.2] = 0
+    state = model.state_dict()
+    for info in anatomy(model):
+        values = state[info.name].numpy()
+        assert info.bytes == values.nbytes
+        assert info.sparsity == pytest.approx(np.mean(values == 0)), info.name
+        if values.ndim < 2:
+            assert math.isnan(info.rank)
+            assert info.full_rank == 0
+        else:
+            singular = np.linalg.svd(values.astype(np.float64), compute_uv=False)
+            share = singular / singular.sum()
+            entropy = -np.sum(share * np.log(share))
+            assert info.rank == pytest.approx(np.exp(entropy))
+            assert info.full_rank == len(singular)
+
+
+def test_effective_rank_by_hand():
+    assert effective_rank(torch.eye(7)) == pytest.approx(7)
+    assert effective_rank(torch.ones(5, 9)) == pytest.approx(1)
+    assert effective_rank(torch.diag(torch.tensor([3.0, 1.0]))) == pytest.approx(
+        math.exp(-0.75 * math.log(0.75) - 0.25 * math.log(0.25))
+    )
+    assert effective_rank(torch.zeros(3, 4)) == 0
+    assert effective_rank(torch.cat([torch.eye(3)] * 2)) == pytest.approx(3)
+    for odd in (torch.ones(4), torch.tensor(1.0), torch.ones(0, 2), torch.tensor([[math.nan, 1]])):
+        assert math.isnan(effective_rank(odd))
+
+
+@pytest.mark.parametrize("shape", [(12, 5, 3, 3), (40, 2, 3, 3), (6, 1, 5, 5)])
+def test_kernels_are_flattened_to_a_row_each(shape):
+    kernels = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    singular = torch.linalg.svdvals(kernels.double().reshape(shape[0], -1))
+    share = singular / singular.sum()
+    expected = torch.special.entr(share).sum().exp().item()
+    assert effective_rank(kernels.half().float()) == pytest.approx(expected, rel=1e-2)
+    assert effective_rank(kernels) == pytest.approx(expected, rel=1e-6)
+
+
+def test_of_a_rank_one_product_little_is_left_beside_one():
+    left, right = torch.arange(1.0, 30), torch.arange(1.0, 50)
+    assert effective_rank(torch.outer(left, right)) == pytest.approx(1, abs=1e-4)
+
+
+def test_all_facts_fit_a_row():
+    row = anatomy(network())[0].facts()
+    assert (row["tensor"], row["bytes"], row["dtype"]) == ("0.weight", 32, "float32")
+    assert row["effective rank"].endswith(" of 2")
+    assert anatomy(network())[1].facts()["effective rank"] == ""
+
+
+# --- files -------------------------------------------------------------------------------
+
+
+def test_a_file_tells_the_same_as_its_network(tmp_path):
+    model = network()
+    loaded = load(save(tmp_path / "some.safetensors", model.state_dict()))
+    of_network, of_file = anatomy(model), anatomy(loaded)
+    assert [info.name for info in of_file] == [info.name for info in of_network]
+    for one, other in zip(of_file, of_network, strict=True):
+        facts = {**one.__dict__, "layer": other.layer}
+        assert repr(facts) == repr(other.__dict__)
+        assert one.layer == ""
+        assert "layer" not in one.facts()
+    assert repr(anatomy(tmp_path / "some.safetensors")) == repr(of_file)
+
+
+def test_a_detectors_file_tells_its_blocks_and_buffers_stand_last():
+    from labkit.vision.quiet import ultralytics
+
+    ultralytics()
+    from ultralytics import YOLO
+
+    wrapped = YOLO("yolo26n.yaml")
+    found = anatomy(load(wrapped))
+    assert len(found) == len(wrapped.model.state_dict())
+    first = found[0]
+    assert (first.name, first.layer, first.place) == ("model.0.conv.weight", "Conv", "model.0")
+    assert {info.layer for info in found if info.place == "model.2"} == {"C3k2"}
+    kinds = [info.kind == "buffer" for info in found]
+    assert kinds == sorted(kinds)
+    assert [info.name for info in anatomy(wrapped)] == [
+        info.name for info in anatomy(wrapped.model)
+    ]
+    assert sum(info.count for info in found if info.learned) == sum(
+        parameter.numel() for parameter in wrapped.model.parameters()
+    )

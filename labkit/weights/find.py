@@ -1,0 +1,70 @@
+"""From what a person calls weights to a file: a path, a model's name, "starter"."""
+
+from __future__ import annotations
+
+import os
+from importlib.resources import files
+from pathlib import Path
+
+from labkit.errors import FileError, unknown
+
+STARTER = "starter"
+
+
+def find(source: str | os.PathLike[str]) -> Path:
+    """The file that is meant; a model that Ultralytics publishes is fetched by Ultralytics.
+
+    Raises:
+        FileError: there is no such file, or no network to fetch it.
+    """
+    if source == STARTER:
+        return Path(str(files("labkit.vision"))) / "starter.safetensors"
+    path = Path(source).expanduser()
+    if path.is_file():
+        return path
+    if path.exists():
+        raise FileError(f"{path} is not a file")
+    if path.parent == Path() and path.suffix in ("", ".pt") and _published(path.stem):
+        return _fetched(f"{path.stem}.pt")
+    raise FileError(f"{path} is not there")
+
+
+def _published(stem: str) -> bool:
+    if not stem.lower().startswith(("yolo", "rtdetr")):
+        return False
+    from labkit.vision.quiet import ultralytics
+
+    ultralytics()
+    from ultralytics.utils.downloads import GITHUB_ASSETS_STEMS
+
+    if stem not in GITHUB_ASSETS_STEMS:
+        known = sorted(name for name in GITHUB_ASSETS_STEMS if name.startswith("yolo"))
+        near = unknown("weights", stem, known).partition(" Choose")[0]
+        raise FileError(f"{near} There is no such file, and no such model of Ultralytics.")
+    return True
+
+
+def _fetched(name: str) -> Path:
+    """Where Ultralytics has it, or puts it: its weights folder, or the working folder."""
+    from labkit.vision.quiet import silent
+
+    with silent():
+        from ultralytics.utils import is_online
+        from ultralytics.utils.downloads import attempt_download_asset
+
+        try:
+            path = Path(attempt_download_asset(name))
+        except Exception as error:  # requests', urllib3's and Ultralytics' own; a full disk
+            reason = " ".join(str(error).split())
+            offline = isinstance(error, ConnectionError) or not is_online()
+            raise _unreachable(name, "there is no network" if offline else reason) from None
+    if not path.is_file():
+        raise _unreachable(name, "there is no network")
+    return path
+
+
+def _unreachable(name: str, reason: str) -> FileError:
+    return FileError(
+        f"{name} is not here and cannot be fetched: {reason[:200]}. "
+        f'The weights "{STARTER}" come with labkit'
+    )

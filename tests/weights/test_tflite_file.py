@@ -1,0 +1,69 @@
+"""TensorFlow Lite: what a hand-made file holds is what is read."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+
+import pytest
+import torch
+
+from labkit.errors import FileError
+from labkit.weights import load
+from tests.weights.flatbuffer import TYPES, tflite
+
+
+def read(folder, data: bytes):
+    path = folder / "net.tflite"
+    path.write_bytes(data)
+    return load(path)
+
+
+def test_every_type_and_shape(tmp_path):
+    torch.manual_seed(0)
+    held = {str(kind): (torch.rand(2, 3) * 4).to(kind) for kind in TYPES}
+    held["scalar"] = torch.tensor(2.5)
+    held["four"] = torch.rand(1, 2, 3, 4)
+    weights = read(tmp_path, tflite(held))
+    assert list(weights.tensors) == list(held)
+    for name, tensor in held.items():
+        assert weights.tensors[name].dtype == tensor.dtype
+        assert torch.equal(weights.tensors[name], tensor)
+    assert weights.format == "tflite"
+    assert weights.about["description"] == "made by hand"
+
+
+def test_four_bits_are_unpacked(tmp_path):
+    data = tflite({"w": torch.tensor([0x21, 0xF8], dtype=torch.uint8)}, shapes={"w": (3,)})
+    data = data.replace(b"\x03" + bytes(7) + b"\x01", b"\x11" + bytes(7) + b"\x01")
+    assert read(tmp_path, data).tensors["w"].tolist() == [1, 2, -8]
+
+
+def test_what_the_network_computes_is_left_out(tmp_path):
+    assert set(read(tmp_path, tflite({"w": torch.ones(2)})).tensors) == {"w"}
+    with pytest.raises(FileError, match="none of its tensors has values"):
+        read(tmp_path, tflite({}))
+
+
+def test_what_ultralytics_appends(tmp_path):
+    said = {"names": {"0": "cat"}, "task": "detect", "date": "2026", "imgsz": [64, 64]}
+    out = io.BytesIO(tflite({"w": torch.ones(2)}))
+    with zipfile.ZipFile(out, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("metadata.json", json.dumps(said))
+    weights = read(tmp_path, out.getvalue())
+    assert (weights.names, weights.task, weights.date) == ({0: "cat"}, "detect", "2026")
+    assert weights.about["imgsz"] == [64, 64]
+
+
+def test_metadata_that_unpacks_to_gigabytes_is_left_out(tmp_path):
+    out = io.BytesIO(tflite({"w": torch.ones(2)}))
+    with zipfile.ZipFile(out, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("metadata.json", b" " * 2**27)
+    assert read(tmp_path, out.getvalue()).about == {"description": "made by hand", "schema": 3}
+
+
+def test_tensors_of_one_name_are_told_apart(tmp_path):
+    data = tflite({"aa": torch.ones(2), "ab": torch.zeros(3)}).replace(b"ab", b"aa")
+    tensors = read(tmp_path, data).tensors
+    assert {name: t.tolist() for name, t in tensors.items()} == {"aa": [1, 1], "aa (2)": [0, 0, 0]}
