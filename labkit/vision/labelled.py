@@ -225,9 +225,9 @@ def _slips(
     with np.errstate(invalid="ignore"):
         fraction = kinds != np.floor(kinds)
         unnamed = (kinds < 0) | ((kinds >= classes) & (classes > 0))
-        outside = ((shares < -TOLERANCE) | (shares > 1 + TOLERANCE)).any(1)
-        flat = (sizes <= 0).any(1)
-    for i in np.flatnonzero(infinite | fraction | unnamed | outside | flat):
+        outside = np.any((shares < -TOLERANCE) | (shares > 1 + TOLERANCE), axis=1)
+        flat = np.any(sizes <= 0, axis=1)
+    for i in np.flatnonzero(infinite | fraction | unnamed | outside | flat).tolist():
         line, row = lines[i], " ".join(f"{number:g}" for number in numbers[i])
         if infinite[i]:
             what = f"{row}: each must be a finite number"

@@ -14,7 +14,7 @@ import io
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -178,7 +178,7 @@ class Pretraining:
             "optimizer": self.optimizer.state_dict(),
         }
 
-    def go_on_from(self, state: dict[str, Any]) -> None:
+    def go_on_from(self, state: Mapping[str, Any]) -> None:
         """Take up a state of the same plan."""
         if state["plan"] != asdict(self.plan):
             raise click.ClickException(

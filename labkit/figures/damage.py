@@ -1,0 +1,136 @@
+"""How detections go as weights are damaged: mean average precision against the amount."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from labkit.figures import theme
+from labkit.figures.axes import axis
+from labkit.figures.base import Spec, figure
+
+Curve = Sequence[tuple[float, float]]
+
+
+@figure
+def damage_curve(
+    curves: Mapping[str, Curve],
+    *,
+    undamaged: float,
+    unit: str = "amount of damage",
+    span: tuple[float, float] | None = None,
+    now: tuple[float, float] | None = None,
+    what: str = "mAP50",
+    height: int = 300,
+) -> Spec:
+    """mAP against the amount of damage, a line per kind or place of it.
+
+    Args:
+        curves: name -> (amount, mAP in 0 to 1) in any order.
+        undamaged: mAP before, as a dotted line.
+        unit: what the amount is, for the axis.
+        span: the axis' limits; by default they hold all amounts.
+        now: the point to mark.
+        what: which mAP.
+        height: in pixels.
+    """
+    amounts = [x for curve in curves.values() for x, _ in curve]
+    if span is None:
+        span = (min(amounts, default=0.0), max(amounts, default=1.0))
+    low, high = span if span[1] > span[0] else (span[0], span[0] + 1)
+    data: list[dict[str, Any]] = [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "name": "undamaged",
+            "x": [low, high],
+            "y": [undamaged, undamaged],
+            "line": {"color": theme.INK, "width": 1.5, "dash": "dot"},
+            "hovertemplate": f"undamaged: {what} %{{y:.3f}}<extra></extra>",
+        }
+    ]
+    for k, (name, curve) in enumerate(curves.items()):
+        points = np.array(sorted(curve), np.float64).reshape(-1, 2)
+        color = theme.CATEGORIES[k % len(theme.CATEGORIES)]
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "lines+markers",
+                "name": name,
+                "x": points[:, 0],
+                "y": points[:, 1],
+                "line": {"color": color, "width": 2},
+                "marker": {"color": color, "size": 7},
+                "hovertemplate": f"{name}<br>%{{x:.3g}}: {what} %{{y:.3f}}<extra></extra>",
+            }
+        )
+    here = [now] if now else []
+    data.append(
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": "now",
+            "showlegend": bool(here),
+            "x": [x for x, _ in here],
+            "y": [y for _, y in here],
+            "marker": {
+                "color": theme.WARNING,
+                "size": 13,
+                "symbol": "diamond",
+                "line": {"color": theme.OUTLINE, "width": 1},
+            },
+            "hovertemplate": f"now %{{x:.3g}}: {what} %{{y:.3f}}<extra></extra>",
+        }
+    )
+    room = 0.03 * (high - low)
+    layout = theme.layout(f"{what} against {unit}", height=height)
+    layout["xaxis"] = axis(unit, [low - room, high + room])
+    layout["yaxis"] = axis(what, [-0.03, 1.03])
+    return {"data": data, "layout": layout}
+
+
+@figure
+def damage_by_layer(
+    layers: Mapping[str, float],
+    *,
+    undamaged: float,
+    title: str = "",
+    what: str = "mAP50",
+    height: int = 300,
+) -> Spec:
+    """mAP after the same damage to one layer at a time: which layers can be spared.
+
+    Args:
+        layers: name -> mAP in 0 to 1, from the input to the output.
+        undamaged: mAP before, as a dotted line.
+        title: what was done, for the axis.
+        what: which mAP.
+        height: in pixels.
+    """
+    names = list(layers)
+    data: list[dict[str, Any]] = [
+        {
+            "type": "bar",
+            "name": "one layer damaged",
+            "x": names,
+            "y": np.array(list(layers.values()), np.float64),
+            "marker": {"color": theme.POSITIVE, "line": {"width": 0}},
+            "hovertemplate": f"%{{x}}: {what} %{{y:.3f}}<extra></extra>",
+        },
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "name": "undamaged",
+            "x": names,
+            "y": np.full(len(names), undamaged),
+            "line": {"color": theme.INK, "width": 1.5, "dash": "dot"},
+            "hovertemplate": f"undamaged: {what} %{{y:.3f}}<extra></extra>",
+        },
+    ]
+    layout = theme.layout(f"{what} by damaged layer", height=height)
+    layout["margin"] = {**layout["margin"], "b": 90}
+    layout["xaxis"] = axis(title or "damaged layer", type="category", tickangle=-50)
+    layout["yaxis"] = axis(what, [0, 1.03])
+    return {"data": data, "layout": layout}
