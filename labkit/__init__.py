@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from labkit import generalization as generalization
     from labkit import landscape as landscape
     from labkit import views as views
+    from labkit import vision as vision
+    from labkit import weights as weights
     from labkit.diagnosis.causes import diagnose as diagnose
     from labkit.diagnosis.findings import Finding as Finding
     from labkit.errors import LabError as LabError
@@ -33,8 +35,12 @@ if TYPE_CHECKING:
     from labkit.neuron import Neuron as Neuron
     from labkit.optimize import OPTIMIZERS as OPTIMIZERS
     from labkit.optimize import SCHEDULES as SCHEDULES
+    from labkit.panels import AnatomyPanel as AnatomyPanel
     from labkit.panels import BackpropPanel as BackpropPanel
+    from labkit.panels import BreakPanel as BreakPanel
     from labkit.panels import DepthPanel as DepthPanel
+    from labkit.panels import DetectPanel as DetectPanel
+    from labkit.panels import FineTunePanel as FineTunePanel
     from labkit.panels import GradientPanel as GradientPanel
     from labkit.panels import LossPanel as LossPanel
     from labkit.panels import NeuronPanel as NeuronPanel
@@ -116,6 +122,10 @@ _HOME = {
     "OutlierPanel": "panels",
     "BackpropPanel": "panels",
     "GradientPanel": "panels",
+    "AnatomyPanel": "panels",
+    "DetectPanel": "panels",
+    "BreakPanel": "panels",
+    "FineTunePanel": "panels",
     "TinyNetwork": "gradients.backprop",
     # guess first
     "Question": "workshop.question",
@@ -130,7 +140,7 @@ _HOME = {
     "LabError": "errors",
     "RecipeError": "errors",
 }
-_MODULES = ("batch", "figures", "generalization", "landscape", "views")
+_MODULES = ("batch", "figures", "generalization", "landscape", "views", "vision", "weights")
 __all__ = ["__version__", *_HOME, *_MODULES]
 
 

@@ -253,6 +253,29 @@ def train(changes: tuple[str, ...], save: Path | None, **fields: str | None) -> 
         click.echo(f"history  {history.save(save)}")
 
 
+@main.command()
+@click.argument("file")
+@click.option("--json", "as_json", is_flag=True, help="Everything that is known, as JSON.")
+def inspect(file: str, as_json: bool) -> None:
+    """Say what is in FILE of weights: .pt, .safetensors, .onnx, .tflite; nothing in it is run.
+
+    \b
+    labkit inspect best.pt        what it is, its tensors, the largest ones
+    labkit inspect yolo26n.pt     a model that Ultralytics publishes, fetched if need be
+    labkit inspect starter        the weights that come with labkit
+    """  # noqa: D301
+    import json
+
+    from labkit.weights import load
+    from labkit.weights.summary import summary, tables
+
+    weights = load(file)
+    if as_json:
+        click.echo(json.dumps(summary(weights), indent=2))
+    else:
+        click.echo("\n\n".join(map(repr, tables(weights))))
+
+
 @main.command("list")
 @click.argument("kind", required=False)
 def list_(kind: str | None) -> None:

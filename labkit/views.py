@@ -2,13 +2,16 @@
 
 An entry is `make(history, recipe, tensor) -> spec`, a plain plotly dict; its docstring's
 first line is the help text. To add one, write a function below `@view(...)`: it then
-appears in the widget, in the tables and in the tests.
+appears in the widget, in the tables and in the tests. Those that say how they show a
+tensor that stands still (`still`) show weights of any origin: see `draw_tensor`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from labkit import figures, predict
 from labkit.errors import RecipeError, unknown
@@ -23,6 +26,12 @@ if TYPE_CHECKING:
 VIEWS = Registry("view")
 
 Make = Callable[[History, Recipe, str], Spec]
+# Values, values before (or None), the tensor's name, and what the two are called.
+Still = Callable[[np.ndarray, Any, str, tuple[str, str]], Spec]
+
+# Real layers have a few weights many times as strong as most, and more kernels than pixels.
+BEYOND = 0.01
+LARGE: dict[str, Any] = {"beyond": BEYOND, "kernel_rows": 128}
 
 
 def view(
@@ -31,6 +40,10 @@ def view(
     title: str,
     fits: Callable[[Recipe], bool] = lambda recipe: True,
     per_tensor: bool = False,
+    still: Still | None = None,
+    compares: bool = False,
+    alone: str = "",
+    dims: int = 0,
 ) -> Callable[[Make], Make]:
     """Register a view.
 
@@ -39,8 +52,21 @@ def view(
         title: what stands above it.
         fits: whether it can show runs of a recipe.
         per_tensor: whether it shows one tensor, which the user chooses.
+        still: how it shows one tensor of anything, where it can.
+        compares: whether that takes the values before.
+        alone: what stands above it where there are none; the title by default.
+        dims: the fewest dimensions of a tensor that it can show.
     """
-    return VIEWS.register(name, title=title, fits=fits, per_tensor=per_tensor)
+    return VIEWS.register(
+        name,
+        title=title,
+        fits=fits,
+        per_tensor=per_tensor,
+        still=still,
+        compares=compares,
+        alone=alone or title,
+        dims=dims,
+    )
 
 
 def views_for(recipe: Recipe) -> list[str]:
@@ -74,14 +100,65 @@ def draw(name: str, history: History, recipe: Recipe, tensor: str | None = None)
 
 def figure(name: str, history: History, recipe: Recipe, tensor: str | None = None) -> go.Figure:
     """A view as a `go.Figure` with a title, for notebooks and reports. Raises as `draw`."""
+    return titled(draw(name, history, recipe, tensor), VIEWS[name].traits["title"])
+
+
+def tensor_views(dims: int, *, compared: bool = False) -> dict[str, str]:
+    """The views that show one tensor of anything: names, and what stands above them.
+
+    Args:
+        dims: how many dimensions it has.
+        compared: with those that show what changed since before.
+    """
+    return {
+        name: entry.traits["title" if compared else "alone"]
+        for name, entry in VIEWS.items()
+        if entry.traits["still"]
+        and entry.traits["dims"] <= dims
+        and (compared or not entry.traits["compares"])
+    }
+
+
+def draw_tensor(
+    name: str,
+    values: np.ndarray,
+    before: np.ndarray | None = None,
+    *,
+    tensor: str,
+    words: tuple[str, str] = ("now", "before"),
+) -> Spec:
+    """One tensor of anything, in the same picture as one of a run: a plain plotly dict.
+
+    Args:
+        name: a name in `tensor_views()`.
+        values: of any shape.
+        before: what the values are compared with, in the same shape.
+        tensor: what the tensor is called.
+        words: what the values, and those before, are called.
+
+    Raises:
+        RecipeError: an unknown view, or one that needs more than that.
+    """
+    entry, fitting = VIEWS[name], tensor_views(np.ndim(values), compared=before is not None)
+    if name not in fitting:
+        shape = "x".join(map(str, np.shape(values))) or "one value"
+        alone = "" if before is not None else ", compared with nothing"
+        raise RecipeError(
+            f"view={name!r} cannot show {tensor} ({shape}{alone}): "
+            f"choose from {', '.join(fitting)}."
+        )
+    spec: Spec = entry.traits["still"](values, before, tensor, words)
+    return spec
+
+
+def titled(spec: Spec, title: str) -> go.Figure:
+    """A spec as a `go.Figure` with a title, and room for it."""
     import plotly.graph_objects as go
 
-    spec = draw(name, history, recipe, tensor)
     layout = dict(spec["layout"])
     margin = {**layout["margin"], "t": layout["margin"]["t"] + 26}
     height = layout["height"] + 26
-    title = {"text": VIEWS[name].traits["title"]}
-    layout |= {"title": title, "margin": margin, "height": height}
+    layout |= {"title": {"text": title}, "margin": margin, "height": height}
     return go.Figure({"data": spec["data"], "layout": layout})
 
 
@@ -131,10 +208,32 @@ def weights(history: History, recipe: Recipe, tensor: str) -> Spec:
     return figures.weight_lines.spec(history, tensor, steps=recipe.steps)
 
 
-@view("heatmap", title="Weights as a heat map", per_tensor=True)
+@view(
+    "heatmap",
+    title="Weights as a heat map",
+    per_tensor=True,
+    still=lambda values, before, name, words: figures.tensor_heatmap.spec(
+        values, name=name, **LARGE
+    ),
+)
 def heatmap(history: History, recipe: Recipe, tensor: str) -> Spec:
     """One layer's weights now: blue is positive, orange negative."""
     return figures.weight_heatmap.spec(history, tensor)
+
+
+@view(
+    "change",
+    title="Change as a heat map",
+    per_tensor=True,
+    still=lambda values, before, name, words: figures.tensor_change.spec(
+        values, before, name=name, **LARGE
+    ),
+    compares=True,
+)
+def change(history: History, recipe: Recipe, tensor: str) -> Spec:
+    """What training has added to one layer's weights: blue grew, orange shrank."""
+    now, before = history.weights(), history.weights(0)
+    return figures.tensor_change.spec(now[tensor], before[tensor], name=tensor)
 
 
 @view("histogram", title="Histogram over time", per_tensor=True)
@@ -143,13 +242,27 @@ def histogram(history: History, recipe: Recipe, tensor: str) -> Spec:
     return figures.weight_histogram.spec(history, tensor, steps=recipe.steps)
 
 
-@view("distribution", title="Weights now and before", per_tensor=True)
+@view(
+    "distribution",
+    title="Weights now and before",
+    per_tensor=True,
+    still=lambda values, before, name, words: figures.tensor_distribution.spec(
+        values, before, name=name, label=words[0], earlier=words[1], beyond=BEYOND
+    ),
+    alone="Histogram of the weights",
+)
 def distribution(history: History, recipe: Recipe, tensor: str) -> Spec:
     """The histogram of the weights now, with the outline of the initial ones."""
     return figures.weight_distribution.spec(history, tensor)
 
 
-@view("network", title="Network diagram", fits=lambda recipe: recipe.network == "mlp")
+@view(
+    "network",
+    title="Network diagram",
+    fits=lambda recipe: recipe.network == "mlp",
+    dims=2,
+    still=lambda values, before, name, words: figures.tensor_diagram.spec(values, name=name),
+)
 def network(history: History, recipe: Recipe, tensor: str) -> Spec:
     """Nodes and edges: sign by colour, magnitude by width."""
     data = recipe.data()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import errno
+import hashlib
 import json
 import os
+import pickle
 import subprocess
 import sys
 import time
@@ -68,11 +70,11 @@ def rows(table: str) -> dict[str, str]:
 
 def test_help_names_every_command():
     output = done("--help")
-    for name in ("lab", "run", "report", "train", "list", "doctor"):
+    for name in ("lab", "run", "report", "train", "inspect", "list", "doctor"):
         assert f"\n  {name} " in output
 
 
-@pytest.mark.parametrize("command", ["lab", "run", "report", "train", "list", "doctor"])
+@pytest.mark.parametrize("command", ["lab", "run", "report", "train", "inspect", "list", "doctor"])
 def test_every_command_explains_itself(command):
     assert len(done(command, "--help").splitlines()) > 4
 
@@ -206,6 +208,66 @@ def test_a_place_that_cannot_be_written(tmp_path):
     assert "val_loss" in output, "what was trained is lost"
     assert output.splitlines()[-1].startswith("Error: ")
     assert str(tmp_path / "file") in output.splitlines()[-1]
+
+
+# --- inspect ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def weight_file(tmp_path) -> Path:
+    from labkit.weights import save
+
+    tensors = {"a.weight": torch.ones(300, 4), "a.bias": torch.zeros(300).half()}
+    tensors["a.running_mean"] = torch.zeros(3)
+    about = {"names": ["cat", "dog"], "task": "detect", "date": "2026-01-02", "licence": "MIT"}
+    arguments = {"epochs": 7, "data": "pets.yaml", "unusual": 1}
+    return save(tmp_path / "pets", tensors, **about, train_args=arguments)
+
+
+def test_inspect_says_what_is_in_a_file(weight_file):
+    facts, kinds, largest = (rows(part) for part in done("inspect", weight_file).split("\n\n"))
+    assert facts["file"] == str(weight_file)
+    assert facts["format"] == "safetensors"
+    assert facts["SHA-256"] == hashlib.sha256(weight_file.read_bytes()).hexdigest()
+    assert facts["classes"] == "2: cat, dog"
+    assert facts["trained"].split() == ["with", "data=pets.yaml", "epochs=7"]
+    assert (facts["task"], facts["date"], facts["licence"]) == ("detect", "2026-01-02", "MIT")
+    assert facts["tensors"] == "3 with 1,503 values"
+    assert kinds["weight"].split() == ["float32", "1", "1,200", "4.80", "kB"]
+    assert kinds["bias"].split() == ["float16", "1", "300", "600", "B"]
+    assert kinds["buffer"].split() == ["float32", "1", "3", "12", "B"]
+    assert list(largest) == ["largest", "a.weight", "a.bias", "a.running_mean"]
+    assert largest["a.weight"].split() == ["300x4", "float32", "1,200", "88.7%"]
+
+
+def test_inspect_as_json_has_everything(weight_file):
+    facts = json.loads(done("inspect", weight_file, "--json"))
+    assert facts["size"] == weight_file.stat().st_size
+    assert facts["names"] == {"0": "cat", "1": "dog"}
+    assert facts["train_args"] == {"epochs": 7, "data": "pets.yaml", "unusual": 1}
+    assert facts["about"] == {"licence": "MIT"}
+    assert (facts["tensors"], facts["values"]) == (3, 1503)
+    assert sum(kind["bytes"] for kind in facts["kinds"]) == facts["bytes"] == 5412
+    assert facts["largest"][0]["shape"] == [300, 4]
+
+
+def test_inspect_shows_no_control_codes_of_a_file(tmp_path):
+    from labkit.weights import save
+
+    path = save(
+        tmp_path / "x", {"\x1b[2J\nw": torch.ones(1)}, licence="\x1b]0;owned\x07", names=["\x1b"]
+    )
+    output = done("inspect", path)
+    assert all(line.isprintable() for line in output.splitlines())
+    assert "\x1b" not in done("inspect", path, "--json")
+
+
+def test_inspect_answers_a_bad_file_in_one_line(tmp_path):
+    path = tmp_path / "evil.pt"
+    path.write_bytes(pickle.dumps(os.system))
+    assert "posix.system" in slip("inspect", path)
+    assert "is not there" in slip("inspect", tmp_path / "none.pt")
+    assert "labkit reads weights from .pt" in slip("inspect", __file__)
 
 
 # --- list and doctor -------------------------------------------------------------------

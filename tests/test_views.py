@@ -104,3 +104,51 @@ def test_step_axes_follow_the_recipe_in_force(run):
     longer = recipe.replace(steps=50)
     for name in ("loss", "weights", "histogram", "gradients", "updates"):
         assert draw(name, history, longer)["layout"]["xaxis"]["range"] == [0, 50], name
+
+
+# --- weights that stand still ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", views.tensor_views(4, compared=True))
+def test_weights_of_any_origin_are_shown_as_those_of_a_run(name, run):
+    """The same numbers, whether a run has them or nobody knows where they come from."""
+    history, recipe = run("moons")
+    now, before = (history.weights(step)["layer1.weight"] for step in (None, 0))
+    spec = views.draw_tensor(name, now, before, tensor="layer1.weight")
+    pack(spec)
+    of_run = draw(name, history, recipe, "layer1.weight")
+    if name in ("heatmap", "change"):
+        np.testing.assert_array_equal(spec["data"][0]["z"], of_run["data"][0]["z"])
+    assert [t["type"] for t in spec["data"]] == [t["type"] for t in of_run["data"]]
+
+
+@pytest.mark.parametrize(
+    "shape", [(), (0,), (0, 4), (7,), (300,), (1, 1), (4, 3, 1, 1), (5, 1, 3, 3), (2,) * 5]
+)
+def test_tensors_of_any_shape_are_shown(shape):
+    values = np.random.default_rng(0).normal(size=shape)
+    for name in views.tensor_views(len(shape), compared=True):
+        go.Figure(views.draw_tensor(name, values, values / 2, tensor="w"))
+
+
+def test_views_that_do_not_fit_a_tensor_are_refused():
+    with pytest.raises(RecipeError, match=r"view='loss' cannot show w .*choose from heatmap"):
+        views.draw_tensor("loss", np.ones((2, 2)), tensor="w")
+    with pytest.raises(RecipeError, match="compared with nothing"):
+        views.draw_tensor("change", np.ones((2, 2)), tensor="w")
+    with pytest.raises(RecipeError, match=r"view='network' cannot show w \(2"):
+        views.draw_tensor("network", np.ones(2), tensor="w")
+
+
+def test_a_view_says_nothing_of_before_where_there_is_none():
+    assert "before" in views.tensor_views(2, compared=True)["distribution"]
+    assert "before" not in views.tensor_views(2)["distribution"]
+
+
+def test_a_change_is_what_training_added(run):
+    history, recipe = run("moons")
+    gap = (
+        history.weights()["output.weight"].astype(np.float64) - history.weights(0)["output.weight"]
+    )
+    shown = draw("change", history, recipe, "output.weight")["data"][0]["z"]
+    np.testing.assert_array_equal(shown, gap.astype(np.float32))

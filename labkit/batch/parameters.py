@@ -10,9 +10,12 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from labkit.errors import LabError, RecipeError, nearest
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 DEEPEST = 50  # levels of lists in lists; Python itself reads 200 brackets at most
 LONGEST = 80  # characters of a value in a message
@@ -88,8 +91,9 @@ def check_parameters(
         known: the notebook's parameters.
         given: what replaces their defaults.
         text: values given as text are read as the type of the default.
-        recipe: names that are fields of a `Recipe` are checked as one. This holds where the
-            notebook's own defaults make a recipe; another may call anything `optimizer`.
+        recipe: names that are fields of a `Recipe` are checked as one (or of a `FineTune`,
+            where that has more of the notebook's parameters). This holds where the notebook's
+            own defaults make a recipe; another may call anything `optimizer`.
 
     Raises:
         LabError: everything that is wrong, one line each.
@@ -236,23 +240,28 @@ def _check_text(name: str, text: str) -> None:
 def _refused_by_recipe(
     known: Mapping[str, NotebookParameter], values: Mapping[str, Any]
 ) -> list[str]:
-    """What a Recipe says against the values, where it accepts the defaults."""
-    from labkit.recipe import Recipe
-
-    fields = [name for name in Recipe.model_fields if name in known]
+    """What a Recipe, or a FineTune, says against the values, where it accepts the defaults."""
+    model = _described(known)
+    fields = [name for name in model.model_fields if name in known]
     if not any(name in values for name in fields):
         return []
     defaults = {n: known[n].default for n in fields if known[n].default is not UNKNOWN}
-    if _complaints(defaults):
+    if _complaints(model, defaults):
         return []
-    return _complaints(defaults | {name: values[name] for name in fields if name in values})
+    return _complaints(model, defaults | {name: values[name] for name in fields if name in values})
 
 
-def _complaints(fields: Mapping[str, Any]) -> list[str]:
+def _described(known: Mapping[str, NotebookParameter]) -> type[BaseModel]:
+    """What a notebook describes: that of which its parameters name the most fields."""
     from labkit.recipe import Recipe
+    from labkit.vision.finetuning.spec import FineTune
 
+    return max((Recipe, FineTune), key=lambda model: len(model.model_fields.keys() & known.keys()))
+
+
+def _complaints(model: type[BaseModel], fields: Mapping[str, Any]) -> list[str]:
     try:
-        Recipe(**{n: tuple(v) if isinstance(v, list) else v for n, v in fields.items()})
+        model(**{n: tuple(v) if isinstance(v, list) else v for n, v in fields.items()})
     except RecipeError as error:
         return str(error).splitlines()
     return []

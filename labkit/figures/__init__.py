@@ -7,6 +7,7 @@ that the live painter takes. None of them trains, computes a network or imports 
 from labkit.figures.anatomy import changes_by_depth, tensors_by_depth
 from labkit.figures.backprop import backward_pass, updates_loss
 from labkit.figures.base import Builder, Spec, figure
+from labkit.figures.change_by_size import change_by_size
 from labkit.figures.check import step_check
 from labkit.figures.compare import comparison, schedule_curve
 from labkit.figures.damage import damage_by_layer, damage_curve
@@ -61,6 +62,7 @@ __all__ = [
     "Spec",
     "backward_pass",
     "boundaries",
+    "change_by_size",
     "changes_by_depth",
     "check_by_eps",
     "class_accuracy",

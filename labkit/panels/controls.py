@@ -1,20 +1,21 @@
-"""Controls for every field of a recipe, made from the fields themselves."""
+"""Controls for every field of a description, made from the fields themselves."""
 
 from __future__ import annotations
 
 import html
 import math
 from collections.abc import Callable
-from typing import Any, get_origin
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, cast, get_origin
 
 import ipywidgets as widgets
+from pydantic import BaseModel
 
 from labkit.errors import LabError
 from labkit.optimize import advice
 from labkit.parameters import Parameter, parameters, parse, spell
 from labkit.recipe import WITH_ARGUMENTS, Recipe
 
-# Groups that stay in sight, and those that fold away, in order, with their headings.
+# Fields of a recipe that stay in sight, and groups that fold away, with their headings.
 FIRST = ("task", "init", "optimizer", "lr")
 FOLDED = {
     "arguments": "Init and optimizer details",
@@ -23,10 +24,23 @@ FOLDED = {
     "schedule": "Learning-rate schedule",
     "data": "Data",
 }
+FIRST_GROUP = "first"
 LABELS = {"lr": "learning rate", "data_seed": "data seed"}
 ROUND = (1, 1.25, 1.6, 2, 2.5, 3.2, 4, 5, 6.3, 8)  # Renard's R10: even on a log scale
 WIDTH = "auto"
 _STYLE = {"description_width": "104px"}
+
+
+class Describes(Protocol):
+    """A validated pydantic model that can be changed field by field, and written as text."""
+
+    def replace(self, **changes: Any) -> Self: ...
+    def to_text(self) -> str: ...
+    @classmethod
+    def from_text(cls, text: str) -> Self: ...
+
+
+Description = TypeVar("Description", bound=Describes)
 
 
 def control(parameter: Parameter, value: Any) -> widgets.Widget:
@@ -93,31 +107,35 @@ class LogSlider(widgets.SelectionSlider):
                 self.value = value
 
 
-class RecipeControls:
-    """Widgets that edit a recipe.
+class Controls(Generic[Description]):
+    """Widgets that edit a validated description, one for each of its fields.
 
     Args:
-        recipe: what they start from.
-        on_change: called with the new recipe after every valid change. A `LabError` from
-            it counts as a refusal: the message is shown and the old recipe stays.
+        value: what they start from.
+        on_change: called with the new description after every valid change. A `LabError`
+            from it counts as a refusal: the message is shown and the old one stays.
 
     Attributes:
+        first: the fields that stay in sight, in order.
+        folded: the groups that the others fold away into, with their headings.
         widget: the box to display.
-        recipe: the recipe in force.
-        fields: the widget of each field, by name (arguments as `init_args.mode`).
+        value: the description in force.
+        fields: the widget of each field, by name.
     """
 
-    def __init__(self, recipe: Recipe, on_change: Callable[[Recipe], None]) -> None:
-        self.recipe = recipe
+    first: tuple[str, ...]
+    folded: ClassVar[dict[str, str]]
+
+    def __init__(self, value: Description, on_change: Callable[[Description], None]) -> None:
+        self.value = value
         self._on_change = on_change
         self._filling = False
         self.fields: dict[str, Any] = {}
-        self._arguments = {name: widgets.VBox() for name in WITH_ARGUMENTS}
         self.message = widgets.HTML()
         self.advice = widgets.HTML()
         self.text = widgets.Text(
             description="share",
-            tooltip="this recipe as text: copy it, or paste another one",
+            tooltip="these settings as text: copy them, or paste others",
             continuous_update=False,
             style=_STYLE,
             layout=widgets.Layout(width=WIDTH),
@@ -126,25 +144,45 @@ class RecipeControls:
         self.widget = self._build()
         self._fill()
 
+    @property
+    def _parameters(self) -> dict[str, Parameter]:
+        return parameters(cast("type[BaseModel]", type(self.value)))
+
+    # --- what a kind of description may do its own way ----------------------------------
+
+    def _control(self, parameter: Parameter, value: Any) -> widgets.Widget:
+        """The widget of one field."""
+        return control(parameter, value)
+
+    def _notes(self) -> list[str]:
+        """What works, but not as it seems."""
+        return []
+
+    def _place(self, parameter: Parameter) -> tuple[str, widgets.Widget]:
+        """The group of a field, and what stands there for it."""
+        widget = self._control(parameter, getattr(self.value, parameter.name))
+        widget.observe(self._edit(parameter.name), "value")
+        self.fields[parameter.name] = widget
+        return (FIRST_GROUP if parameter.name in self.first else parameter.group), widget
+
+    def _refresh(self) -> None:
+        """Bring into line with the description what depends on more than one field."""
+
+    # --- the same for all ----------------------------------------------------------------
+
     def _build(self) -> widgets.VBox:
         groups: dict[str, list[widgets.Widget]] = {}
-        for name, parameter in parameters(Recipe).items():
-            owner = name.removesuffix("_args")
-            if name != owner:
-                group = parameter.group if parameter.group in FOLDED else "arguments"
-                groups.setdefault(group, []).append(self._arguments[owner])
-                continue
-            widget = control(parameter, getattr(self.recipe, name))
-            widget.observe(self._edit(name), "value")
-            self.fields[name] = widget
-            groups.setdefault(parameter.group, []).append(widget)
+        for parameter in self._parameters.values():
+            group, widget = self._place(parameter)
+            groups.setdefault(group, []).append(widget)
         folded = widgets.Accordion(
-            [widgets.VBox(groups[group]) for group in FOLDED],
-            titles=tuple(FOLDED.values()),
+            [widgets.VBox(groups[group]) for group in self.folded],
+            titles=tuple(self.folded.values()),
             layout=widgets.Layout(width="auto"),
         )
-        first = [widget for group in FIRST for widget in groups[group]]
-        rest = [w for group in groups if group not in (*FIRST, *FOLDED) for w in groups[group]]
+        first = [self.fields[name] for name in self.first]
+        known = {FIRST_GROUP, *self.folded}
+        rest = [w for group in groups if group not in known for w in groups[group]]
         box = widgets.VBox([*first, self.message, self.advice, folded, *rest, self.text])
         # Beside the pictures even where a page is narrow; wider where there is room.
         box.layout.flex, box.layout.min_width, box.layout.max_width = "1 1 280px", "280px", "340px"
@@ -158,40 +196,30 @@ class RecipeControls:
                 return
             value = change["new"]
             if isinstance(value, str):
-                value = parse(parameters(Recipe)[name], value)
-            self._take(lambda: self.recipe.replace(**{name: value}))
-
-        return edited
-
-    def _edit_argument(self, field: str, name: str) -> Callable[[dict[str, Any]], None]:
-        def edited(change: dict[str, Any]) -> None:
-            if self._filling:
-                return
-            key = f"{field}_args"
-            value = {**getattr(self.recipe, key), name: change["new"]}
-            self._take(lambda: self.recipe.replace(**{key: value}))
+                value = parse(self._parameters[name], value)
+            self._take(lambda: self.value.replace(**{name: value}))
 
         return edited
 
     def _read_text(self, change: dict[str, Any]) -> None:
         if not self._filling:
-            self._take(lambda: Recipe.from_text(change["new"]))
+            self._take(lambda: type(self.value).from_text(change["new"]))
 
-    def _take(self, make: Callable[[], Recipe]) -> None:
-        """Adopt a changed recipe, or show why not and put the controls back."""
+    def _take(self, make: Callable[[], Description]) -> None:
+        """Adopt a changed description, or show why not and put the controls back."""
         try:
-            recipe = make()
-            self._on_change(recipe)
+            value = make()
+            self._on_change(value)
         except LabError as error:
             self.say(str(error))
         else:
-            self.recipe = recipe
+            self.value = value
             self.say("")
         self._fill()
 
-    def set(self, recipe: Recipe) -> None:
-        """Show another recipe without calling `on_change`."""
-        self.recipe = recipe
+    def set(self, value: Description) -> None:
+        """Show another description without calling `on_change`."""
+        self.value = value
         self._fill()
 
     def say(self, message: str) -> None:
@@ -205,7 +233,7 @@ class RecipeControls:
 
     def _advise(self) -> None:
         """Remark, calmly, on what works but not as it seems."""
-        notes = "<br>".join(html.escape(note) for note in advice(self.recipe))
+        notes = "<br>".join(html.escape(note) for note in self._notes())
         self.advice.value = (
             f"<div role='status' style='border-left:3px solid var(--jp-border-color1,#bdbdbd);"
             f"padding-left:8px;line-height:1.35'>{notes}</div>"
@@ -214,24 +242,67 @@ class RecipeControls:
         )
 
     def _fill(self) -> None:
-        """Make every control show the recipe in force."""
+        """Make every control show the description in force."""
         self._filling = True
         try:
-            # First the limit: a slider cuts off what is beyond it.
-            self.fields["samples"].max = self.recipe.entry("task").traits["largest"]
-            for name, parameter in parameters(Recipe).items():
+            self._refresh()
+            for name, parameter in self._parameters.items():
                 if name not in self.fields:
                     continue
-                widget, value = self.fields[name], getattr(self.recipe, name)
+                widget, value = self.fields[name], getattr(self.value, name)
                 if parameter.choices and widget.options != parameter.choices:
                     widget.options = parameter.choices  # a name was registered since
                 _show(widget, _widths(value) if isinstance(value, tuple) else value)
-            for field, box in self._arguments.items():
-                self._fill_arguments(field, box)
-            self.text.value = self.recipe.to_text()
+            self.text.value = self.value.to_text()
             self._advise()
         finally:
             self._filling = False
+
+
+class RecipeControls(Controls[Recipe]):
+    """Controls for a recipe; arguments of its init, optimizer and schedule come and go.
+
+    Attributes:
+        fields: also the arguments, as `init_args.mode`.
+    """
+
+    first = FIRST
+    folded = FOLDED
+
+    def __init__(self, recipe: Recipe, on_change: Callable[[Recipe], None]) -> None:
+        self._arguments = {name: widgets.VBox() for name in WITH_ARGUMENTS}
+        super().__init__(recipe, on_change)
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe in force."""
+        return self.value
+
+    def _notes(self) -> list[str]:
+        return advice(self.recipe)
+
+    def _place(self, parameter: Parameter) -> tuple[str, widgets.Widget]:
+        owner = parameter.name.removesuffix("_args")
+        if parameter.name == owner:
+            return super()._place(parameter)
+        group = parameter.group if parameter.group in FOLDED else "arguments"
+        return group, self._arguments[owner]
+
+    def _edit_argument(self, field: str, name: str) -> Callable[[dict[str, Any]], None]:
+        def edited(change: dict[str, Any]) -> None:
+            if self._filling:
+                return
+            key = f"{field}_args"
+            value = {**getattr(self.recipe, key), name: change["new"]}
+            self._take(lambda: self.recipe.replace(**{key: value}))
+
+        return edited
+
+    def _refresh(self) -> None:
+        # The limit first: a slider cuts off what is beyond it.
+        self.fields["samples"].max = self.recipe.entry("task").traits["largest"]
+        for field, box in self._arguments.items():
+            self._fill_arguments(field, box)
 
     def _fill_arguments(self, field: str, box: widgets.VBox) -> None:
         given = getattr(self.recipe, f"{field}_args")

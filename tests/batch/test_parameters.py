@@ -240,3 +240,20 @@ def test_a_message_is_not_as_long_as_its_value():
     with pytest.raises(LabError) as refused:
         check(steps="x" * 10**6)
     assert len(str(refused.value)) < 400
+
+
+def test_a_notebook_that_describes_a_fine_tuning_is_checked_as_one():
+    known = {
+        name: NotebookParameter(name, default)
+        for name, default in {
+            "data": "cells",
+            "epochs": 8,
+            "optimizer": "adamw",
+            "lr": 0.002,
+        }.items()
+    }
+    given = {"optimizer": "auto", "epochs": 2}
+    assert check_parameters(known, given) == given
+    for slip, part in (({"epochs": 0}, "epochs=0"), ({"optimizer": "lion"}, "auto")):
+        with pytest.raises(LabError, match=part):
+            check_parameters(known, slip)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import socket
@@ -27,6 +28,8 @@ from playwright.sync_api import Browser, Playwright, sync_playwright
 from tests.browser.pages import Notebook
 
 HERE = Path(__file__).parent
+NOTEBOOKS = HERE.parents[1] / "notebooks"
+LONG = ("09_fine_tuning",)  # as a reader runs it, it takes minutes
 LAB = [sys.executable, "-c", "from labkit.cli import main; main()", "lab"]
 
 
@@ -61,7 +64,21 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the lab keeps its notebooks; a test may add one of its own."""
-    return tmp_path_factory.mktemp("lab") / "notebooks"
+    folder = tmp_path_factory.mktemp("lab") / "notebooks"
+    folder.mkdir()
+    for name in LONG:
+        quick(name, folder)
+    return folder
+
+
+def quick(name: str, folder: Path) -> None:
+    """Put a notebook there that begins with its own values for a quick run."""
+    notebook = json.loads((NOTEBOOKS / f"{name}.ipynb").read_text(encoding="utf-8"))
+    given = notebook["metadata"]["labkit"]["fast"]
+    for cell in notebook["cells"]:
+        if "parameters" in cell["metadata"].get("tags", []):
+            cell["source"] += [f"\n{key} = {value!r}" for key, value in given.items()]
+    (folder / f"{name}.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,501 @@
+"""The panel that fine-tunes a detector: settings, curves while it runs, before and after."""
+
+from __future__ import annotations
+
+import html
+import math
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from labkit.errors import LabError
+from labkit.executors import SynchronousExecutor, ThreadExecutor
+from labkit.figures import Spec
+from labkit.figures.finetuning import fine_tuning_curves, layer_updates
+from labkit.results import Table
+from labkit.vision.finetuning.spec import FineTune
+
+if TYPE_CHECKING:
+    import ipywidgets
+    import plotly.graph_objects as go
+
+    from labkit.diagnosis.findings import Finding
+    from labkit.vision.finetuning.records import EpochRecord, FineTuned, StepRecord, Used
+
+IMAGES = 3  # shown before and after
+CONFIDENCE = 0.25
+
+
+class Run:
+    """One fine-tuning run, as far as it is; filled by its thread, read by the painter.
+
+    Attributes:
+        spec: what was asked for.
+        steps, epochs: what it told, in order.
+        used: the settings that are really used, as soon as the trainer has them.
+        result: what it left, once it is over.
+        error: what ended it instead.
+    """
+
+    def __init__(self, spec: FineTune) -> None:
+        self.spec = spec
+        self.steps: list[StepRecord] = []
+        self.epochs: list[EpochRecord] = []
+        self.used: Used | None = None
+        self.result: FineTuned | None = None
+        self.error: BaseException | None = None
+        self.done = threading.Event()
+        self.news = threading.Event()
+        self.halt = threading.Event()
+        self._first: tuple[float, int] | None = None
+
+    def go(self) -> None:
+        """Run to the end, or until it is told to halt."""
+        from labkit.vision.finetuning.run import finetune
+
+        try:
+            self.result = finetune(
+                self.spec,
+                stop=self.halt,
+                on_start=self._start,
+                on_step=self._step,
+                on_epoch=self._epoch,
+            )
+            self.used = self.result.used
+        except BaseException as error:
+            self.error = error
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            self.done.set()
+            self.news.set()
+
+    def _start(self, used: Used) -> None:
+        self.used = used
+        self.news.set()
+
+    def _step(self, record: StepRecord) -> None:
+        if self._first is None:  # the steps of a run that goes on are not of this session
+            self._first = time.perf_counter(), record.step
+        self.steps.append(record)
+        self.news.set()
+
+    def _epoch(self, record: EpochRecord) -> None:
+        self.epochs.append(record)
+        self.news.set()
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended, in whichever way."""
+        return self.done.is_set()
+
+    @property
+    def state(self) -> str:
+        """One word: what it is doing, or how it ended."""
+        if not self.over:
+            if self.halt.is_set():
+                return "stopping"
+            return "running" if self.steps else "preparing"
+        if self.result is None:
+            return "failed"
+        if self.result.finding is not None:
+            return "diverged"
+        return "stopped" if self.result.stopped else "finished"
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """How many steps an epoch has; 1 before the first."""
+        return max(1, self.steps[-1].steps // self.spec.epochs) if self.steps else 1
+
+    @property
+    def best(self) -> EpochRecord | None:
+        """The epoch whose weights are kept, so far."""
+        return next((record for record in reversed(self.epochs) if record.best), None)
+
+    @property
+    def seconds_left(self) -> float:
+        """How long it will go on, judged by the steps so far; NaN before the third."""
+        if self._first is None or len(self.steps) < 3:
+            return math.nan
+        began, first = self._first
+        last = self.steps[-1]
+        each = (time.perf_counter() - began) / (last.step - first)
+        return each * (last.steps - last.step)
+
+
+class FineTunePanel:
+    """Fine-tuning under the reader's hand: settings, start, watch, stop, compare.
+
+    Displayed in a notebook it is a widget; with `interactive=False` it runs to the end and
+    shows plain figures, and no widget is made.
+
+    Args:
+        spec: what it starts from; the defaults if none.
+        interactive: whether somebody is there to use it.
+        images: how many validation images are shown before and after.
+        executor: where it runs, for tests.
+
+    Attributes:
+        spec: the settings in force, for the next run.
+        run: the run that is shown, or None.
+
+    Raises:
+        LabError: with `interactive=False`, what is wrong with the settings or the data.
+    """
+
+    def __init__(
+        self,
+        spec: FineTune | None = None,
+        *,
+        interactive: bool = True,
+        images: int = IMAGES,
+        executor: Executor | None = None,
+    ) -> None:
+        self.spec = spec or FineTune()
+        self.interactive = interactive
+        self.images = images
+        self.run: Run | None = None
+        self._starting = threading.Lock()
+        self._samples: tuple[FineTuned, list[Spec]] | None = None
+        self._executor = executor or (
+            ThreadExecutor("labkit-finetune") if interactive else SynchronousExecutor()
+        )
+        if interactive:
+            self._build()
+        else:
+            self.finish()
+
+    # --- running -----------------------------------------------------------------------
+
+    @property
+    def running(self) -> bool:
+        """Whether a run is going on."""
+        return self.run is not None and not self.run.over
+
+    @property
+    def result(self) -> FineTuned:
+        """What the last run left.
+
+        Raises:
+            LabError: there is none yet, or it ended with an error.
+        """
+        if self.run is None:
+            raise LabError("nothing has been fine-tuned yet: press Start")
+        if self.run.error is not None:
+            raise self.run.error
+        if self.run.result is None:
+            raise LabError("the fine-tuning is still running: press Stop, or call finish()")
+        return self.run.result
+
+    def start(self) -> None:
+        """Begin a new run with the settings in force; nothing where one is running."""
+        with self._starting:  # a cell and a click may both ask for it
+            if not self.running:
+                self.run = Run(self.spec)
+                self._executor.submit(self.run.go)
+
+    def stop(self) -> None:
+        """End the run after the step it is at; the best weights so far are kept."""
+        if self.run is not None:
+            self.run.halt.set()
+            self.run.news.set()
+
+    def finish(self) -> FineTuned:
+        """What the run left, once it is over; where nobody has pressed Start, this does.
+
+        An interrupt (Ctrl-C, or Jupyter's stop button) stops the run and is raised again.
+
+        Raises:
+            LabError: what is wrong with the settings or the data.
+        """
+        if self.run is None:
+            self._begin()
+        assert self.run is not None
+        try:
+            self.run.done.wait()
+        except KeyboardInterrupt:
+            self.stop()
+            raise
+        if self.interactive:
+            self._painter.join(60)  # until before and after are there, too
+        return self.result
+
+    # --- figures -----------------------------------------------------------------------
+
+    def figure(self) -> go.Figure:
+        """Losses, precision and learning rate of the run, as a static figure."""
+        import plotly.graph_objects as go
+
+        return go.Figure(curves(self.run, self.spec))
+
+    def updates_figure(self) -> go.Figure:
+        """How much each layer was moved, as a static figure."""
+        import plotly.graph_objects as go
+
+        return go.Figure(updates(self.run, self.spec))
+
+    def before_after(self) -> list[go.Figure]:
+        """What is found on validation images before and after, each. Raises as `result`."""
+        import plotly.graph_objects as go
+
+        return [go.Figure(spec) for spec in self._before_after()]
+
+    def table(self) -> Table:
+        """The settings that were really used."""
+        used = self.run.used if self.run else None
+        return Table([{"really used": used_words(used)}] if used else [])
+
+    def _before_after(self) -> list[Spec]:
+        """Computed once for each run."""
+        result = self.result
+        if self._samples is None or self._samples[0] is not result:
+            self._samples = result, before_after(result, self.images)
+        return self._samples[1]
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        if self.interactive:
+            display(self.widget)
+        else:
+            display(self.table(), self.figure(), self.updates_figure(), *self.before_after())
+
+    # --- widgets -----------------------------------------------------------------------
+
+    def _build(self) -> None:
+        import ipywidgets as widgets
+
+        from labkit.panels.findings_box import FindingsBox
+        from labkit.panels.finetune_controls import FineTuneControls
+        from labkit.panels.live_figure import LiveFigure
+        from labkit.panels.painter import Painter
+
+        self.controls = FineTuneControls(self.spec, self._change)
+        self.buttons = {
+            name: widgets.Button(
+                description=name, icon=icon, tooltip=tip, layout=widgets.Layout(width="auto")
+            )
+            for name, icon, tip in (
+                ("Start", "play", "fine-tune with these settings"),
+                ("Stop", "stop", "end the run; the best weights so far are kept"),
+            )
+        }
+        self.buttons["Start"].button_style = "primary"
+        self.buttons["Start"].on_click(self._start_clicked)
+        self.buttons["Stop"].on_click(self._stop_clicked)
+        self.status, self.used_line, self.message = (widgets.HTML() for _ in range(3))
+        self.findings_box = FindingsBox(self._mend)
+        self._curves, self._updates = LiveFigure(), LiveFigure()
+        self._pictures = [LiveFigure() for _ in range(self.images)]
+        self.samples_box = widgets.VBox()
+        self._painter = Painter(self._specs, self._tell, lambda: self.running)
+        right = widgets.VBox(
+            [
+                widgets.HBox(list(self.buttons.values())),
+                self.status,
+                self.used_line,
+                self.message,
+                self.findings_box,
+                self._curves,
+                self._updates,
+                self.samples_box,
+            ],
+            layout=widgets.Layout(flex="8 1 340px", min_width="340px"),
+        )
+        self.widget: ipywidgets.Widget = widgets.HBox(
+            [self.controls.widget, right], layout=widgets.Layout(flex_flow="row wrap")
+        )
+        self._painter.paint()
+
+    def _change(self, spec: FineTune) -> None:
+        """The controls gave other settings: they are for the next run."""
+        self.spec = spec
+        if not self.running:
+            self._painter.paint()
+
+    def _mend(self, finding: Finding) -> None:
+        """The remedy of a finding was asked for."""
+        self.spec = self.spec.replace(**finding.changes)
+        self.controls.set(self.spec)
+        self.findings_box.show([])
+
+    def _start_clicked(self, _button: Any) -> None:
+        if not self.running:
+            self._begin()
+
+    def _begin(self) -> None:
+        """Start, and show it where somebody looks."""
+        self.start()
+        if not self.interactive:
+            return
+        self.samples_box.children = ()
+        if self.running:
+            self._painter.start()
+        else:
+            self._painter.paint()
+
+    def _stop_clicked(self, _button: Any) -> None:
+        self.stop()
+
+    def _specs(self) -> Mapping[Any, Any]:
+        run = self.run
+        if run is not None and not run.over:  # a step takes long: wait for it, not for a frame
+            run.news.wait(0.5)
+            run.news.clear()
+        return {self._curves: curves(run, self.spec), self._updates: updates(run, self.spec)}
+
+    def _tell(self) -> None:
+        run, running = self.run, self.running
+        used, result = (run.used, run.result) if run else (None, None)
+        words = problem(run.error) if run else ""
+        found = result.finding if result else None
+        _say(
+            self.used_line, _CALM.format(f"really used: {_html(used_words(used))}") if used else ""
+        )
+        _say(self.message, _ALERT.format(_html(words)) if words else "")
+        self.findings_box.show([found] if found else [])
+        self.buttons["Start"].disabled = running
+        self.buttons["Stop"].disabled = not running or (run is not None and run.halt.is_set())
+        _say(self.status, status(run, self.spec))
+        if result is not None and not self.samples_box.children:
+            self._show_samples(result)
+
+    def _show_samples(self, result: FineTuned) -> None:
+        """Predict now, on the painter's thread: the run is over."""
+        try:
+            specs = self._before_after()
+        except LabError as error:  # the weights or the images are gone
+            _say(self.message, _ALERT.format(_html(str(error))))
+            return
+        if self.run is None or self.run.result is not result:
+            return  # another run has begun meanwhile
+        shown = dict(zip(self._pictures, specs, strict=False))
+        for picture, spec in shown.items():
+            picture.show(spec)
+        self.samples_box.children = tuple(shown)
+
+
+_ALERT = "<div role='alert' style='color:var(--jp-error-color1,#b00);line-height:1.3'>{}</div>"
+_CALM = "<div style='line-height:1.35'>{}</div>"
+
+
+def _html(text: str) -> str:
+    return html.escape(text).replace("\n", "<br>")
+
+
+def _say(widget: Any, value: str) -> None:
+    if widget.value != value:
+        widget.value = value
+
+
+def curves(run: Run | None, spec: FineTune) -> Spec:
+    """The records of a run so far as `fine_tuning_curves` takes them."""
+    steps: Sequence[StepRecord] = list(run.steps) if run else []
+    epochs: Sequence[EpochRecord] = list(run.epochs) if run else []
+    names = list(steps[0].parts) if steps else ["box", "cls"]
+    best = run.best if run else None
+    return fine_tuning_curves.spec(
+        np.array([record.step for record in steps]),
+        {name: np.array([record.parts[name] for record in steps]) for name in names},
+        np.array([record.lr for record in steps]),
+        np.array([record.epoch for record in epochs]),
+        {
+            "mAP50": np.array([record.map50 for record in epochs]),
+            "mAP50-95": np.array([record.map for record in epochs]),
+        },
+        steps_per_epoch=run.steps_per_epoch if run else 1,
+        end=(run.spec if run else spec).epochs,
+        best=best.epoch if best else None,
+    )
+
+
+def updates(run: Run | None, spec: FineTune) -> Spec:
+    """The updates of a run so far as `layer_updates` takes them."""
+    records = [record for record in list(run.steps) if record.updates] if run else []
+    layers = list(records[0].updates or {}) if records else []
+    return layer_updates.spec(
+        np.array([record.step for record in records]),
+        layers,
+        np.array([[record.updates[name] for name in layers] for record in records]),  # type: ignore[index]
+        steps_per_epoch=run.steps_per_epoch if run else 1,
+        end=(run.spec if run else spec).epochs,
+    )
+
+
+def status(run: Run | None, spec: FineTune) -> str:
+    """The status line: state, epoch, step, loss, precision, time left."""
+    if run is None:
+        return f"<b>ready</b> · {spec.epochs} epochs of {html.escape(spec.data)}"
+    parts = [f"<b>{run.state}</b>"]
+    if run.steps:
+        last = run.steps[-1]
+        parts.append(f"epoch {last.epoch} of {run.spec.epochs}")
+        parts.append(f"step {last.step:,} of {last.steps:,}")
+        parts.append(f"loss {last.loss:.3g}")
+    if run.epochs:
+        now, best = run.epochs[-1], run.best
+        text = f"mAP50 {now.map50:.3f}"
+        if best is not None and best.epoch != now.epoch:
+            text += f" (kept: {best.map50:.3f} of epoch {best.epoch})"
+        parts.append(text)
+    if run.state == "running" and math.isfinite(run.seconds_left):
+        parts.append(f"about {duration(run.seconds_left)} left")
+    if run.result is not None:
+        parts.append(f"weights in {html.escape(str(run.result.best))}")
+    return " · ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """`40 s`, `3 min`, `2 h 10 min`: no more than anybody can know in advance."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s" if seconds < 20 else f"{round(seconds, -1):.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def used_words(used: Used) -> str:
+    """One line: the settings read back from the trainer, and what differs from the controls."""
+    parts = [
+        used.optimizer,
+        f"learning rate {used.lr:g} ({used.schedule})",
+        f"weight decay {used.weight_decay:g}",
+        f"{used.batch} of {used.images} images a step",
+        f"{used.precision} on {used.device}",
+    ]
+    if used.frozen_parameters:
+        whole = used.parameters + used.frozen_parameters
+        parts.append(f"{used.frozen_parameters / whole:.0%} of the numbers frozen")
+    return " · ".join(parts) + "".join(f". {note}" for note in used.notes).replace("..", ".")
+
+
+def problem(error: BaseException | None) -> str:
+    """What ended a run, for people."""
+    if error is None:
+        return ""
+    return str(error) if isinstance(error, LabError) else f"{type(error).__name__}: {error}"
+
+
+def before_after(result: FineTuned, count: int) -> list[Spec]:
+    """Validation images as labelled, as the first weights see them, and as the best ones do."""
+    from labkit.figures.detections import detections
+    from labkit.vision.data import open_data
+    from labkit.vision.detector import open_detector, random_like
+    from labkit.vision.example_images import examples, side_by_side
+
+    spec = result.spec
+    start = open_detector(spec.weights)
+    detectors = {
+        "before": start if spec.pretrained else random_like(start, spec.seed),
+        "after": open_detector(result.best),
+    }
+    rows = side_by_side(
+        examples(open_data(spec.data), count),
+        detectors,
+        imgsz=spec.image_size,
+        confidence=CONFIDENCE,
+    )
+    return [detections.spec(row, words=False) for row in rows]
