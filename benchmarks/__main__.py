@@ -23,6 +23,8 @@ NAMES = (
     "batch_kernels",
     "batch_report",
     "scenes",
+    "break_it",
+    "finetune",
 )
 
 

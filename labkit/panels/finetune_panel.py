@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import math
 import threading
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 IMAGES = 3  # shown before and after
 CONFIDENCE = 0.25
+BESIDE = 250  # pixels: the height of three images in what the controls leave of the width
+SETTLE_S = 5.0  # a page that has not asked for a figure by then does not show it
 
 
 class Run:
@@ -191,12 +194,13 @@ class FineTunePanel:
             raise LabError("the fine-tuning is still running: press Stop, or call finish()")
         return self.run.result
 
-    def start(self) -> None:
-        """Begin a new run with the settings in force; nothing where one is running."""
+    def start(self) -> Run:
+        """Begin a new run with the settings in force; where one is running, it is that one."""
         with self._starting:  # a cell and a click may both ask for it
-            if not self.running:
+            if self.run is None or self.run.over:
                 self.run = Run(self.spec)
                 self._executor.submit(self.run.go)
+            return self.run
 
     def stop(self) -> None:
         """End the run after the step it is at; the best weights so far are kept."""
@@ -207,22 +211,47 @@ class FineTunePanel:
     def finish(self) -> FineTuned:
         """What the run left, once it is over; where nobody has pressed Start, this does.
 
-        An interrupt (Ctrl-C, or Jupyter's stop button) stops the run and is raised again.
+        It blocks, and with it the page: in a notebook, await `finished()`. An interrupt
+        (Ctrl-C) stops the run and is raised again.
 
         Raises:
             LabError: what is wrong with the settings or the data.
         """
-        if self.run is None:
-            self._begin()
-        assert self.run is not None
+        run = self.run or self._begin()
         try:
-            self.run.done.wait()
+            run.done.wait()
         except KeyboardInterrupt:
             self.stop()
             raise
         if self.interactive:
             self._painter.join(60)  # until before and after are there, too
         return self.result
+
+    async def finished(self) -> FineTuned:
+        """`finish` for a cell: `await panel.finished()`.
+
+        A kernel hands on what the page says (that it shows a figure, that Stop was pressed)
+        between two cells, or while a cell awaits something; not while it computes.
+        """
+        run = self.run or self._begin()
+        try:
+            while not run.over:
+                await asyncio.sleep(0.05)
+            if self.interactive:
+                await self._settled()
+        except asyncio.CancelledError:  # how a kernel interrupts a cell that awaits
+            self.stop()
+            raise
+        return self.result
+
+    async def _settled(self) -> None:
+        """Until the last frame is on the page; for seconds only where no page asks for it."""
+        patience = time.monotonic() + SETTLE_S
+        while self._painter.working or time.monotonic() < patience:
+            shown = [self._curves, self._updates, *self.samples_box.children]
+            if not self._painter.working and all(figure.attached for figure in shown):
+                return
+            await asyncio.sleep(0.05)
 
     # --- figures -----------------------------------------------------------------------
 
@@ -253,7 +282,7 @@ class FineTunePanel:
         """Computed once for each run."""
         result = self.result
         if self._samples is None or self._samples[0] is not result:
-            self._samples = result, before_after(result, self.images)
+            self._samples = result, before_after(result, self.images, self.interactive)
         return self._samples[1]
 
     def _ipython_display_(self) -> None:
@@ -327,16 +356,16 @@ class FineTunePanel:
         if not self.running:
             self._begin()
 
-    def _begin(self) -> None:
+    def _begin(self) -> Run:
         """Start, and show it where somebody looks."""
-        self.start()
-        if not self.interactive:
-            return
-        self.samples_box.children = ()
-        if self.running:
-            self._painter.start()
-        else:
-            self._painter.paint()
+        run = self.start()
+        if self.interactive:
+            self.samples_box.children = ()
+            if run.over:
+                self._painter.paint()
+            else:
+                self._painter.start()
+        return run
 
     def _stop_clicked(self, _button: Any) -> None:
         self.stop()
@@ -479,8 +508,14 @@ def problem(error: BaseException | None) -> str:
     return str(error) if isinstance(error, LabError) else f"{type(error).__name__}: {error}"
 
 
-def before_after(result: FineTuned, count: int) -> list[Spec]:
-    """Validation images as labelled, as the first weights see them, and as the best ones do."""
+def before_after(result: FineTuned, count: int, beside: bool) -> list[Spec]:
+    """Validation images as labelled, as the first weights see them, and as the best ones do.
+
+    Args:
+        result: the run.
+        count: how many images.
+        beside: whether they stand beside the controls, where there is less room.
+    """
     from labkit.figures.detections import detections
     from labkit.vision.data import open_data
     from labkit.vision.detector import open_detector, random_like
@@ -498,4 +533,5 @@ def before_after(result: FineTuned, count: int) -> list[Spec]:
         imgsz=spec.image_size,
         confidence=CONFIDENCE,
     )
-    return [detections.spec(row, words=False) for row in rows]
+    height = BESIDE if beside else None
+    return [detections.spec(row, words=False, height=height) for row in rows]

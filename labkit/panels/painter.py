@@ -42,6 +42,11 @@ class Painter:
         show_together(self._draw())
         self._tell()
 
+    @property
+    def working(self) -> bool:
+        """Whether it is painting on its thread."""
+        return self._thread is not None
+
     def start(self) -> None:
         """Paint until nothing runs any more, on a thread of its own."""
         with self._lock:

@@ -60,6 +60,6 @@ def test_auto_says_that_it_ignores_the_slider(panel: Panel):
 def test_bad_data_is_answered_before_training(panel: Panel):
     panel.enter("data", "nothing.yaml")
     panel.press("Start")
-    panel.until_state("failed")
     assert "nothing.yaml" in panel.alert()
+    assert "failed" in panel.root.inner_text()
     panel.enter("data", "cells")

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from tests.browser.pages import Notebook, Panel, eventually
+from tests.browser.test_series import SETTLED
 
 NAME = "08_pretrained_yolo"
-SETTLED = "(el) => el.querySelector('[data-frame]').dataset.kind === 'settle'"
 
 
 @pytest.fixture
@@ -22,6 +22,21 @@ def notebook(ran: Callable[[str], Notebook]) -> Iterator[Notebook]:
     yield notebook
     problems, notebook.problems = notebook.problems, []
     assert not problems, "\n".join(problems)
+
+
+def bring(panel: Panel) -> None:
+    """Scroll to a panel, and wait until what is drawn on the way no longer moves it."""
+    for cell in panel.page.locator(".jp-Notebook .jp-Cell").all():
+        cell.scroll_into_view_if_needed()
+    eventually(panel.page, lambda: panel.page.evaluate(SETTLED), "all pictures are drawn")
+
+    def stands() -> bool:
+        panel.show()
+        panel.page.wait_for_timeout(1000)
+        box = panel.root.bounding_box()
+        return bool(box) and 0 < box["y"] < 200
+
+    eventually(panel.page, stands, "the panel stands still")
 
 
 def said(panel: Panel, pattern: str) -> str:
@@ -36,15 +51,17 @@ def said(panel: Panel, pattern: str) -> str:
 
 def found(panel: Panel) -> list[int]:
     """How many boxes each image's title tells of."""
-    titles = panel.root.locator(".annotation-text").all_inner_texts()
+    titles = panel.root.locator(".annotation-text").all_text_contents()
     counts = [re.search(r": (nothing|\d+) found", title) for title in titles]
     return [0 if m[1] == "nothing" else int(m[1]) for m in counts if m]
 
 
 def test_a_dragged_amount_breaks_it_and_undo_mends_every_bit(notebook: Notebook):
     panel = notebook.panel("Undo")
-    panel.show()
+    bring(panel)
+    before = panel.readout("amount")
     panel.drag("amount", 60)
+    assert panel.readout("amount") != before
     line = said(panel, r"noise \d.*mAP50 .* → .* s$")
     whole, broken = map(float, re.findall(r"0\.\d+(?= →| on)", line))
     assert broken < 0.8 * whole
@@ -57,7 +74,7 @@ def test_a_dragged_amount_breaks_it_and_undo_mends_every_bit(notebook: Notebook)
 
 def test_every_kind_of_damage_can_be_chosen(notebook: Notebook):
     panel = notebook.panel("Undo")
-    panel.show()
+    bring(panel)
     for kind, formula in (("zero channels", "w[channel] = 0"), ("prune", "|w| is smallest")):
         panel.field("damage").select_option(kind)
         said(panel, re.escape(formula))
@@ -69,7 +86,7 @@ def test_a_photograph_of_ones_own_is_uploaded_and_searched(notebook: Notebook):
     page = notebook.page
     button = page.get_by_role("button", name=re.compile("Your own")).first
     panel = Panel(page, page.locator(".jp-OutputArea").filter(has=button).first)
-    panel.show()
+    bring(panel)
     picture = np.full((300, 400, 3), 90, np.uint8)
     picture[80:220, 120:280] = (240, 200, 40)
     file = io.BytesIO()

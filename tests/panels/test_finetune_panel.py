@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import math
 import re
 import threading
+import time
 from pathlib import Path
 
 import plotly.graph_objects as go
@@ -97,7 +99,9 @@ def trainer(monkeypatch):
     fake = Trainer()
     monkeypatch.setattr(labkit.vision.finetuning.run, "finetune", fake)
     picture = {"data": [], "layout": {"height": 100}}
-    monkeypatch.setattr(finetune_panel, "before_after", lambda result, count: [picture] * count)
+    monkeypatch.setattr(
+        finetune_panel, "before_after", lambda result, count, beside: [picture] * count
+    )
     return fake
 
 
@@ -221,6 +225,46 @@ def test_finish_begins_where_nobody_has(trainer, shown):
     assert len(trainer.specs) == 1
     assert words(one.status).startswith("finished")
     assert len(one.samples_box.children) == one.images
+
+
+def test_a_cell_that_awaits_it_leaves_the_page_alone(trainer, shown, monkeypatch):
+    monkeypatch.setattr(finetune_panel, "SETTLE_S", 0.2)  # no page will ever ask
+    turns = []
+
+    async def cell():
+        one = FineTunePanel(SPEC)
+        awaited = asyncio.ensure_future(one.finished())
+        while not awaited.done():
+            turns.append(None)
+            await asyncio.sleep(0.01)
+        assert words(one.status).startswith("finished")
+        assert len(one.samples_box.children) == one.images
+        return awaited.result()
+
+    assert asyncio.run(cell()).finished
+    assert len(turns) > 3, "others had their turn meanwhile"
+
+
+def test_interrupting_the_cell_stops_the_run(trainer, shown):
+    begun = threading.Event()
+
+    def slow(number: int) -> None:
+        begun.set()
+        time.sleep(0.05)
+
+    trainer.at_step = slow
+
+    async def cell():
+        one = FineTunePanel(SPEC)
+        awaited = asyncio.ensure_future(one.finished())
+        while not begun.is_set():
+            await asyncio.sleep(0.01)
+        awaited.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await awaited
+        return one
+
+    assert asyncio.run(cell()).finish().stopped
 
 
 def test_other_settings_are_for_the_next_run(trainer, shown):

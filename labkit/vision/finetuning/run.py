@@ -19,6 +19,7 @@ import torch
 from labkit.diagnosis.findings import Finding, first_non_finite_layer
 from labkit.errors import FileError, LabError
 from labkit.history import History
+from labkit.threads import idle_cores, threads
 from labkit.vision.data import DataSet, open_data
 from labkit.vision.detector import Detector, open_detector
 from labkit.vision.finetuning import checkpoint
@@ -66,7 +67,8 @@ def finetune(
 
     It may run in any thread, and one after the other in one process. Nothing is printed,
     sent or written but the files of `folder` (see `labkit.vision.finetuning.checkpoint`).
-    On one machine with the same number of threads, equal specs give equal weights.
+    On one machine with the same number of threads (`spec.threads`), equal specs give equal
+    weights on the CPU.
 
     Args:
         spec: what to do.
@@ -252,7 +254,9 @@ class _Run:
         from labkit.vision.finetuning.trainer import Diverged, FineTuner, Stopped
 
         status = "finished"
-        with silent(), own_randomness():
+        before = self.used.threads if self.used else 0  # a resumed run goes on with as many
+        count = before or self.spec.threads or idle_cores()
+        with silent(), own_randomness(), threads(count):
             with checkpoint.writing(self.folder, "args.yaml", None):
                 trainer = FineTuner(
                     self.spec,

@@ -99,6 +99,10 @@ class FineTune(Strict):
         Literal["auto", "cpu", "cuda"],
         knob(group="training", help="auto: a GPU when there is one"),
     ] = "auto"
+    threads: Annotated[
+        int,
+        knob(0, 256, step=1, group="training", help="0: as many as cores are idle at the start"),
+    ] = 0
     precision: Annotated[
         Literal["auto", "float32", "bfloat16"],
         knob(group="training", help="auto: bfloat16 in the network where the processor has it"),

@@ -194,7 +194,6 @@ def test_equal_specs_give_equal_weights_in_any_thread(whole, made, tmp_path):
     found = []
 
     def work() -> None:
-        torch.set_num_threads(1)
         found.append(finetune(out.spec, folder=tmp_path / "again"))
 
     before = torch.get_rng_state()

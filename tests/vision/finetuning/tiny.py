@@ -73,5 +73,6 @@ def spec(start: Path, data_yaml: Path, **changes: Any) -> FineTune:
         "warmup": 0.0,
         "device": "cpu",
         "precision": "float32",
+        "threads": 1,
     }
     return FineTune(**{**plain, **changes})
