@@ -1,11 +1,10 @@
 """Ultralytics is imported without a trace: settings, environment, network, print options."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
-
-import pytest
 
 LOOK = """
 import json, os, socket, sys
@@ -38,8 +37,6 @@ print(json.dumps({
 
 def look(home: Path, *arguments: str, **environment: str) -> dict:
     """What a fresh interpreter sees after the import."""
-    import os
-
     plain = {k: v for k, v in os.environ.items() if not k.startswith(("YOLO", "ULTRALYTICS"))}
     plain.pop("XDG_CONFIG_HOME", None)
     plain.pop("OMP_NUM_THREADS", None)
@@ -69,15 +66,18 @@ def test_it_leaves_no_trace(tmp_path):
     assert list(tmp_path.rglob("*")) == []  # no settings file, nothing in the working folder
 
 
-@pytest.mark.parametrize("where", [".config", "elsewhere"])
-def test_a_persons_settings_are_read_and_not_written(tmp_path, where):
-    file = tmp_path / where / "Ultralytics" / "settings.json"
+def settings_file(folder: Path) -> tuple[Path, str]:
+    """A settings file of an old schema, which Ultralytics would write anew; its content."""
+    file = folder / "Ultralytics" / "settings.json"
     file.parent.mkdir(parents=True)
-    # Of an old schema: Ultralytics would write it anew.
     content = json.dumps({"settings_version": "0.0.4", "datasets_dir": "/my/sets", "sync": True})
     file.write_text(content)
-    own = {} if where == ".config" else {"YOLO_CONFIG_DIR": str(tmp_path / where)}
-    found = look(tmp_path, **own)
+    return file, content
+
+
+def test_a_persons_settings_are_read_and_not_written(tmp_path):
+    file, content = settings_file(tmp_path / ".config")
+    found = look(tmp_path)
     assert found["data"] == "/my/sets"
     assert not found["events"]
     assert file.read_text() == content
@@ -85,10 +85,18 @@ def test_a_persons_settings_are_read_and_not_written(tmp_path, where):
 
 
 def test_what_a_person_asks_for_stays(tmp_path):
-    found = look(tmp_path, YOLO_OFFLINE="false", YOLO_VERBOSE="true")
+    file, content = settings_file(tmp_path / "elsewhere")
+    found = look(
+        tmp_path,
+        YOLO_OFFLINE="false",
+        YOLO_VERBOSE="true",
+        YOLO_CONFIG_DIR=str(tmp_path / "elsewhere"),
+    )
     assert found["asked"] != []  # he wants to know whether there is a network
     assert found["verbose"]
     assert found["level"] >= 40  # but `silent` is silent
+    assert found["data"] == "/my/sets"
+    assert file.read_text() == content
 
 
 def test_an_import_of_ones_own_comes_first(tmp_path):
