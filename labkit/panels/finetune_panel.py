@@ -18,6 +18,7 @@ from labkit.executors import SynchronousExecutor, ThreadExecutor
 from labkit.figures import Spec
 from labkit.figures.finetuning import fine_tuning_curves, layer_updates
 from labkit.results import Table
+from labkit.vision.finetuning.diagnosis import lr_too_high
 from labkit.vision.finetuning.spec import FineTune
 
 if TYPE_CHECKING:
@@ -105,9 +106,16 @@ class Run:
             return "running" if self.steps else "preparing"
         if self.result is None:
             return "failed"
-        if self.result.finding is not None:
-            return "diverged"
-        return "stopped" if self.result.stopped else "finished"
+        if self.result.stopped:
+            return "stopped"
+        return "finished" if self.result.finished else "diverged"
+
+    @property
+    def finding(self) -> Finding | None:
+        """What has gone wrong, or what goes wrong as it stands."""
+        if self.result is not None:
+            return self.result.finding
+        return lr_too_high(self.spec, self.steps[0].loss, self.epochs) if self.steps else None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -381,7 +389,7 @@ class FineTunePanel:
         run, running = self.run, self.running
         used, result = (run.used, run.result) if run else (None, None)
         words = problem(run.error) if run else ""
-        found = result.finding if result else None
+        found = run.finding if run else None
         _say(
             self.used_line, _CALM.format(f"really used: {_html(used_words(used))}") if used else ""
         )

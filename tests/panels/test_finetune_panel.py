@@ -21,7 +21,14 @@ from labkit.panels import FineTunePanel, finetune_panel, painter
 from labkit.panels.finetune_controls import FineTuneControls
 from labkit.panels.finetune_panel import Run, duration, status
 from labkit.parameters import parameters
-from labkit.vision.finetuning import EpochRecord, FineTune, FineTuned, StepRecord, Used
+from labkit.vision.finetuning import (
+    EpochRecord,
+    FineTune,
+    FineTuned,
+    StepRecord,
+    Used,
+    diagnosis,
+)
 
 SPEC = FineTune(epochs=3, lr=0.004, record_every=1)
 PER_EPOCH = 4
@@ -58,7 +65,7 @@ class Trainer:
 
     def __init__(self) -> None:
         self.specs: list[FineTune] = []
-        self.finding: Finding | None = None
+        self.finding: Finding | None = None  # ends the run in its second epoch
         self.at_step = lambda number: None
 
     def __call__(self, spec, *, stop, on_start, on_step, on_epoch) -> FineTuned:
@@ -70,7 +77,7 @@ class Trainer:
         for number in range(1, spec.epochs * PER_EPOCH + 1):
             self.at_step(number)
             stopped = stop.is_set()
-            if stopped:
+            if stopped or (self.finding and number > PER_EPOCH):
                 break
             parts = {"box": 2.0 / number, "cls": 1.0}
             moved = {"0": 0.0, "1": 1e-3} if number % spec.record_every == 0 else None
@@ -321,6 +328,21 @@ def test_divergence_comes_with_a_remedy(trainer, shown):
     one.findings_box.button.click()
     assert one.spec.lr == one.controls.fields["lr"].value == 4e-4
     assert one.findings_box.children == ()
+
+
+def test_a_run_that_gets_worse_is_told_while_it_runs(trainer, shown, monkeypatch):
+    monkeypatch.setattr(diagnosis, "RISEN", 0.0)  # any loss is too much
+    one, seen = panel(), []
+
+    def look(number: int) -> None:
+        one._tell()
+        seen.append(words(one.findings_box.words) if one.findings_box.children else "")
+
+    trainer.at_step = look
+    one.buttons["Start"].click()
+    assert seen[PER_EPOCH - 1] == ""
+    assert seen[PER_EPOCH].startswith("The detector gets worse, not better")
+    assert words(one.status).startswith("finished")
 
 
 def test_a_slip_in_the_controls_is_answered_there(trainer, shown):

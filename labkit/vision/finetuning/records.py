@@ -120,7 +120,7 @@ class FineTuned:
         used: the settings that were really used.
         transfer: which tensors were copied, re-mapped, new.
         freeze: SHA-256 of every frozen tensor before and after.
-        finding: why it ended early (divergence), or None.
+        finding: what went wrong (see `labkit.vision.finetuning.diagnosis`), or None.
         stopped: whether it was stopped before its last epoch.
         names: the classes.
         seconds: of training and evaluating, all sessions together.

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import torch
 
-from labkit.diagnosis.findings import Finding, first_non_finite_layer
+from labkit.diagnosis.findings import Finding
 from labkit.errors import FileError, LabError
 from labkit.history import History
 from labkit.threads import idle_cores, threads
 from labkit.vision.data import DataSet, open_data
 from labkit.vision.detector import Detector, open_detector
-from labkit.vision.finetuning import checkpoint
+from labkit.vision.finetuning import checkpoint, diagnosis
 from labkit.vision.finetuning.freezing import (
     FreezeProof,
     check_layers,
@@ -40,7 +40,7 @@ from labkit.weights.load import load
 from labkit.weights.save import save
 
 if TYPE_CHECKING:
-    from labkit.vision.finetuning.trainer import Diverged, FineTuner
+    from labkit.vision.finetuning.trainer import FineTuner
 
 
 class Stop(Protocol):
@@ -82,8 +82,8 @@ def finetune(
             detector before training.
 
     Returns:
-        What it left. A run whose loss stops being a number ends early, with a finding and
-        the best epoch until then.
+        What it left. A run whose loss stops being a number, or whose detector stops finding
+        anything at all, ends early, with a finding and the best epoch until then.
 
     Raises:
         LabError: weights, data or settings that cannot work, a full disk, a folder in use.
@@ -251,7 +251,7 @@ class _Run:
         """Train until the end, a stop, or divergence."""
         self.start_hook = on_start or _nothing
         self.step_hook, self.epoch_hook = on_step or _nothing, on_epoch or _nothing
-        from labkit.vision.finetuning.trainer import Diverged, FineTuner, Stopped
+        from labkit.vision.finetuning.trainer import Collapsed, Diverged, FineTuner, Stopped
 
         status = "finished"
         before = self.used.threads if self.used else 0  # a resumed run goes on with as many
@@ -276,7 +276,13 @@ class _Run:
             except Stopped:
                 status = "stopped"
             except Diverged as error:
-                status, self.finding = "diverged", self._diverged(error, trainer)
+                status = "diverged"
+                self.finding = diagnosis.diverged(
+                    error.step, error.loss, trainer.model, error.images, self.spec, self.history
+                )
+            except Collapsed as error:
+                status = "diverged"
+                self.finding = diagnosis.collapsed(error.step, error.loss, self.spec)
             finally:
                 trainer.close()
         return self._end(status)
@@ -382,13 +388,14 @@ class _Run:
         weights = self.start.weights if self.start else load(self.folder / checkpoint.FIRST)
         return weights.architecture
 
-    def _diverged(self, error: Diverged, trainer: FineTuner) -> Finding:
-        return diverged(error, trainer.model, self.spec, self.history)
-
     def _end(self, status: str) -> FineTuned:
         """Write the history and how it ended; return what is there."""
         assert self.history is not None
         assert self.used is not None
+        if self.finding is None:
+            losses = self.history.curve("loss")[1]
+            first = float(losses[0]) if len(losses) else math.nan
+            self.finding = diagnosis.lr_too_high(self.spec, first, self.epochs)
         if self.finding is not None:
             self.history.finding = self.finding.as_dict()
             self.facts["finding"] = self.finding.as_dict()
@@ -421,32 +428,6 @@ class _Run:
 
 
 # --- pieces ----------------------------------------------------------------------------
-
-
-def diverged(
-    error: Diverged, network: torch.nn.Module, spec: FineTune, history: History | None
-) -> Finding:
-    """The finding for a step whose loss or gradient is no longer a number."""
-    network.eval()
-    layer = first_non_finite_layer(network, error.images) or "the loss or its gradient"
-    evidence: dict[str, Any] = {"step": error.step, "loss": str(error.loss), "layer": layer}
-    before = ""
-    if history is not None:
-        steps, losses = history.curve("loss")
-        if len(losses):
-            evidence |= {"last_good_loss": float(losses[-1]), "last_good_step": int(steps[-1])}
-            before = f" The last good loss was {losses[-1]:.4g}, at step {int(steps[-1])}."
-    lower = spec.lr / 10
-    what = "NaN" if math.isnan(error.loss) else "infinite"
-    return Finding(
-        "diverged",
-        f"Training ended at step {error.step}: the loss became {what}; it begins in {layer}."
-        f"{before}",
-        f"The best epoch until then is kept. Try a learning rate ten times smaller (lr={lower:g})"
-        ", or a longer warm-up.",
-        evidence,
-        {"lr": lower},
-    )
 
 
 def _old_classes(spec: FineTune, start: Detector | None) -> OldClasses | None:

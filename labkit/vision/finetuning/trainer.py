@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 LARGEST_NORM = 10.0  # Ultralytics clips gradients there
 GPU_WORKERS = 4  # processes that load data where the GPU does the rest
+NOTHING = 0.05  # the loss of a batch in which nothing is looked for is below it
+PATIENCE = 5  # steps in a row that match no labelled box
 FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)  # also on a CPU
 
 
@@ -64,6 +66,19 @@ class Diverged(Exception):  # noqa: N818  (a signal, no error)
     def __init__(self, step: int, loss: float, images: Tensor) -> None:
         super().__init__(f"step {step}: loss {loss}")
         self.step, self.loss, self.images = step, loss, images
+
+
+class Collapsed(Exception):  # noqa: N818  (a signal, no error)
+    """The detector finds nothing anywhere, and nothing in the loss would bring it back.
+
+    Attributes:
+        step: the step that was not made.
+        loss: its loss.
+    """
+
+    def __init__(self, step: int, loss: float) -> None:
+        super().__init__(f"step {step}: loss {loss}")
+        self.step, self.loss = step, loss
 
 
 class Images(YOLODataset):  # type: ignore[misc]
@@ -94,7 +109,7 @@ class Images(YOLODataset):  # type: ignore[misc]
 
 
 class FineTuner(DetectionTrainer):  # type: ignore[misc]
-    """One fine-tuning run. Call `train()`; `Stopped` and `Diverged` come out of it.
+    """One fine-tuning run. Call `train()`: `Stopped`, `Diverged` and `Collapsed` come out.
 
     (Without "Trainer" in its name Ultralytics attaches no trackers to it.)
 
@@ -130,6 +145,7 @@ class FineTuner(DetectionTrainer):  # type: ignore[misc]
         self.on_step, self.on_start, self.on_epoch = on_step, on_start, on_epoch
         self.to_resume = state
         self.step_number = 0
+        self.unmatched = 0  # steps in a row in which no label met a prediction
         self.found: Metrics | None = None
         self.epoch_started = time.perf_counter()
         threads = torch.get_num_threads()
@@ -224,7 +240,7 @@ class FineTuner(DetectionTrainer):  # type: ignore[misc]
             for key, value in batch.items()
         }
         batch["img"] = images.float().div_(255)
-        self.images = batch["img"]
+        self.images, self.labelled = batch["img"], len(batch["cls"]) > 0
         return batch
 
     def optimizer_step(self) -> None:
@@ -235,6 +251,7 @@ class FineTuner(DetectionTrainer):  # type: ignore[misc]
         if not (math.isfinite(loss) and math.isfinite(float(norm))):
             bad = loss if not math.isfinite(loss) else float(norm)
             raise Diverged(number, bad, self.images)
+        self._refuse_collapse(number, loss)
         due = self.recorder.due(number)
         if due:
             self.recorder.before()
@@ -244,6 +261,18 @@ class FineTuner(DetectionTrainer):  # type: ignore[misc]
         self.optimizer.zero_grad()
         self.ema.update(self.model)
         self._tell(loss, updates)
+
+    def _refuse_collapse(self, number: int, loss: float) -> None:
+        """End a run whose scores are all zero: labelled boxes are then matched to nothing.
+
+        Matches are ranked by score x overlap (TOOD, Feng et al. 2021, as in Ultralytics'
+        TaskAlignedAssigner); with scores of exactly zero there are none, the box loss is
+        exactly zero, and what is left of the loss asks for nothing but more of the same.
+        """
+        blind = self.labelled and loss < NOTHING and parts(self.loss_items)["box"] == 0
+        self.unmatched = self.unmatched + 1 if blind else 0
+        if self.unmatched == PATIENCE:
+            raise Collapsed(number, loss)
 
     def _tell(self, loss: float, updates: dict[str, float] | None) -> None:
         record = StepRecord(
