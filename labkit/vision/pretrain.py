@@ -13,11 +13,12 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 import cv2
@@ -49,56 +50,99 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class Cycle:
+    """One rise and fall of the learning rate.
+
+    Attributes:
+        lr: the highest, of AdamW; it rises for the plan's `warmup` of the cycle's pixels and
+            then falls to nothing along a cosine.
+        stages: one after the other.
+    """
+
+    lr: float
+    stages: tuple[Stage, ...]
+
+
+class Step(NamedTuple):
+    """One step of a plan.
+
+    Attributes:
+        stage: the size and number of its images.
+        first: the number of its first image.
+        progress: the share of its cycle's pixels that were seen before it.
+        lr: its learning rate.
+    """
+
+    stage: Stage
+    first: int
+    progress: float
+    lr: float
+
+
+@dataclass(frozen=True)
 class Plan:
     """All that decides what the weights will be.
 
     Attributes:
         architecture: an Ultralytics model.
-        stages: one after the other.
-        lr: the highest learning rate, of AdamW; it rises for `warmup` of all pixels and then
-            falls to nothing along a cosine.
+        cycles: one after the other, each from the weights of the last: warm restarts
+            (Loshchilov & Hutter, SGDR, 2017).
         weight_decay: of the weights that are multiplied, not of biases and normalizations.
-        warmup: share of all pixels.
+        warmup: share of a cycle's pixels.
         ema: the decay of the average of weights that is kept (per step).
         seed: of the first weights and of the scenes.
     """
 
     architecture: str = "yolo26n"
-    stages: tuple[Stage, ...] = (Stage(160, 32, 128_000), Stage(320, 16, 25_600))
-    lr: float = 2e-3
+    cycles: tuple[Cycle, ...] = (
+        Cycle(2e-3, (Stage(160, 32, 128_000), Stage(320, 16, 25_600))),
+        Cycle(1.5e-3, (Stage(320, 16, 80_000),)),
+    )
     weight_decay: float = 0.01
     warmup: float = 0.02
     ema: float = 0.999
     seed: int = 0
 
-    def steps(self) -> Iterator[tuple[Stage, int, float]]:
-        """Of each step: its stage, the number of its first image, the share of pixels before."""
-        total = sum(stage.images * stage.size**2 for stage in self.stages)
-        first = pixels = 0
-        for stage in self.stages:
-            for _ in range(stage.images // stage.batch):
-                yield stage, first, pixels / total
-                first += stage.batch
-                pixels += stage.batch * stage.size**2
+    def steps(self) -> Iterator[Step]:
+        """All of them, in order."""
+        first = 0
+        for cycle in self.cycles:
+            total = sum(stage.images * stage.size**2 for stage in cycle.stages)
+            pixels = 0
+            for stage in cycle.stages:
+                for _ in range(stage.images // stage.batch):
+                    progress = pixels / total
+                    yield Step(stage, first, progress, cycle.lr * self._height(progress))
+                    first += stage.batch
+                    pixels += stage.batch * stage.size**2
 
-    def lr_at(self, progress: float) -> float:
-        """The learning rate after a share of all pixels."""
+    def _height(self, progress: float) -> float:
         if progress < self.warmup:
-            return self.lr * progress / self.warmup
-        return self.lr * (1 + math.cos(math.pi * (progress - self.warmup) / (1 - self.warmup))) / 2
+            return progress / self.warmup
+        return (1 + math.cos(math.pi * (progress - self.warmup) / (1 - self.warmup))) / 2
+
+
+def plan_of(state: Mapping[str, Any]) -> Plan:
+    """The plan of a pre-training's state."""
+    plan = dict(state["plan"])
+    cycles = [
+        Cycle(cycle["lr"], tuple(Stage(**stage) for stage in cycle["stages"]))
+        for cycle in plan.pop("cycles")
+    ]
+    return Plan(cycles=tuple(cycles), **plan)
 
 
 class Scenes(Dataset[dict[str, torch.Tensor]]):
     """Batches of training scenes, by step."""
 
-    def __init__(self, steps: Sequence[tuple[Stage, int, float]], seed: int) -> None:
+    def __init__(self, steps: Sequence[Step], seed: int) -> None:
         self.steps, self.seed = steps, seed
 
     def __len__(self) -> int:
         return len(self.steps)
 
     def __getitem__(self, step: int) -> dict[str, torch.Tensor]:
-        stage, first, _ = self.steps[step]
+        stage, first = self.steps[step][:2]
         drawn = [
             draw_one(scenes.draw, self.seed, "train", first + number, stage.size)
             for number in range(stage.batch)
@@ -144,15 +188,15 @@ class Pretraining:
         )
         self.loss = self.network.init_criterion()
 
-    def train_on(self, batch: dict[str, torch.Tensor], progress: float) -> list[float]:
+    def train_on(self, batch: dict[str, torch.Tensor], step: Step) -> list[float]:
         """One step; returns the parts of its loss: box, class, distribution."""
         batch = {key: value.to(self.device) for key, value in batch.items()}
         images = batch.pop("img").permute(0, 3, 1, 2).float() / 255
-        # The end-to-end head is given more weight as training goes on, as Ultralytics does.
-        self.loss.o2m = 0.8 - 0.7 * progress
+        # The end-to-end head is given more weight as a cycle goes on, as Ultralytics does.
+        self.loss.o2m = 0.8 - 0.7 * step.progress
         self.loss.o2o = 1 - self.loss.o2m
         for group in self.optimizer.param_groups:
-            group["lr"] = self.plan.lr_at(progress)
+            group["lr"] = step.lr
         with torch.autocast(self.device.type, torch.bfloat16):
             outputs = self.network(images.contiguous(memory_format=torch.channels_last))
         outputs = tree_map_only(torch.Tensor, torch.Tensor.float, outputs)
@@ -211,18 +255,18 @@ def pretrain(
     left = steps[training.step :]
     loader = DataLoader(
         Scenes(left, plan.seed), batch_size=None, num_workers=workers,
-        worker_init_fn=lambda worker: cv2.setNumThreads(1),
+        worker_init_fn=_give_way,
     )  # fmt: skip
     seconds, parts = time.perf_counter(), []
-    for (stage, first, progress), batch in zip(left, loader, strict=True):
-        parts.append(training.train_on(batch, progress))
+    for step, batch in zip(left, loader, strict=True):
+        parts.append(training.train_on(batch, step))
         if training.step % every == 0 or training.step == len(steps):
             passed, seconds = time.perf_counter() - seconds, time.perf_counter()
             line = {
                 "step": training.step,
                 "of": len(steps),
-                "images": first + stage.batch,
-                "size": stage.size,
+                "images": step.first + step.stage.batch,
+                "size": step.stage.size,
                 "loss": np.round(np.mean(parts, 0), 4).tolist(),
                 "seconds": round(passed, 1),
             }
@@ -232,6 +276,13 @@ def pretrain(
                 file.write(json.dumps(line) + "\n")
             click.echo(json.dumps(line))
     return checkpoint
+
+
+def _give_way(_worker: int) -> None:
+    """One thread, and behind the network's: scenes are drawn ahead of their use."""
+    cv2.setNumThreads(1)
+    if hasattr(os, "nice"):
+        os.nice(15)
 
 
 def _save(state: dict[str, Any], path: Path) -> None:

@@ -30,10 +30,10 @@ def publish(state: Mapping[str, Any], folder: Path) -> Path:
         state: from `labkit.vision.pretrain.Pretraining.state`.
         folder: of both files.
     """
-    from labkit.vision.pretrain import Plan, Pretraining, Stage
+    from labkit.vision.pretrain import Pretraining, plan_of
 
-    stages = tuple(Stage(**stage) for stage in state["plan"]["stages"])
-    plan = Plan(**{**state["plan"], "stages": stages})
+    plan = plan_of(state)
+    stages = [stage for cycle in plan.cycles for stage in cycle.stages]
     training = Pretraining(plan)
     training.go_on_from(state)
     average = training.average.ema
@@ -66,7 +66,11 @@ def publish(state: Mapping[str, Any], folder: Path) -> Path:
 def _card(path: Path, plan: Any, heads: Mapping[bool, Metrics]) -> str:
     weights = load(path)
     made_by = f"torch {torch.__version__.partition('+')[0]}"
-    seen = " then ".join(f"{stage.images:,} at {stage.size} px" for stage in plan.stages)
+    cycles = [
+        " then ".join(f"{stage.images:,} at {stage.size} px" for stage in cycle.stages)
+        + f", learning rate up to {cycle.lr:g}"
+        for cycle in plan.cycles
+    ]
     rows = [
         "| head | mAP50 | mAP50-95 | precision | recall |",
         "|---|---|---|---|---|",
@@ -95,10 +99,10 @@ def _card(path: Path, plan: Any, heads: Mapping[bool, Metrics]) -> str:
             "lessons whose answer must be known.",
             "",
             f"* **Command:** `python -m labkit.vision.pretrain FOLDER` ({made_by})",
-            f"* **Images:** {seen}, each drawn once, seed {plan.seed}",
-            f"* **Training:** AdamW, learning rate up to {plan.lr:g} and down along a cosine, "
-            f"weight decay {plan.weight_decay:g}; an average of the weights is kept "
-            f"(decay {plan.ema:g})",
+            f"* **Images:** {'; then '.join(cycles)}. Each is drawn once, seed {plan.seed}",
+            "* **Training:** AdamW, the learning rate rising and falling along a cosine in each "
+            f"of {len(cycles)} cycles, weight decay {plan.weight_decay:g}; an average of the "
+            f"weights is kept (decay {plan.ema:g})",
             f"* **File:** `{path.name}`, FP16, {weights.size:,} bytes, {weights.count:,} values",
             f"* **SHA-256:** `{weights.sha256}`",
             "* **Licence:** AGPL-3.0-or-later, as labkit and Ultralytics. The scenes show pieces "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -13,25 +14,36 @@ from click import ClickException
 from labkit.vision import pretrain, scenes, starter
 from labkit.vision.detector import open_detector
 from labkit.vision.drawn import draw_one
-from labkit.vision.pretrain import Plan, Pretraining, Scenes, Stage
+from labkit.vision.pretrain import Cycle, Plan, Pretraining, Scenes, Stage, plan_of
 from labkit.weights import load
 
-TINY = Plan(stages=(Stage(32, 2, 4), Stage(64, 2, 4)), warmup=0.2)
+TINY = Plan(cycles=(Cycle(0.1, (Stage(32, 2, 4), Stage(64, 2, 4))),), warmup=0.2)
+TWO = Plan(cycles=(*TINY.cycles, Cycle(0.01, (Stage(64, 2, 4),))), warmup=0.25)
 
 
 def test_every_image_comes_once_and_progress_counts_pixels():
-    steps = list(TINY.steps())
-    assert [first for _, first, _ in steps] == [0, 2, 4, 6]
-    assert [stage.size for stage, _, _ in steps] == [32, 32, 64, 64]
+    steps = list(TWO.steps())
+    assert [step.first for step in steps] == [0, 2, 4, 6, 8, 10]
+    assert [step.stage.size for step in steps] == [32, 32, 64, 64, 64, 64]
     total = 4 * 32**2 + 4 * 64**2
-    expected = [0, 2 * 32**2 / total, 4 * 32**2 / total, (4 * 32**2 + 2 * 64**2) / total]
-    assert [progress for _, _, progress in steps] == pytest.approx(expected)
+    first = [0, 2 * 32**2 / total, 4 * 32**2 / total, (4 * 32**2 + 2 * 64**2) / total]
+    assert [step.progress for step in steps] == pytest.approx([*first, 0, 0.5])
 
 
-def test_the_learning_rate_rises_and_falls_to_nothing():
-    plan = Plan(lr=0.1, warmup=0.25)
-    assert [plan.lr_at(x) for x in (0, 0.125, 0.25, 1)] == pytest.approx([0, 0.05, 0.1, 0])
-    assert plan.lr_at(0.5) == pytest.approx(0.05 * (1 + math.cos(math.pi / 3)))
+def test_the_learning_rate_rises_and_falls_in_every_cycle():
+    plan = Plan(cycles=(Cycle(0.1, (Stage(32, 1, 16),)), Cycle(0.01, (Stage(32, 1, 4),))))
+    plan = replace(plan, warmup=0.25)
+    lr = [step.lr for step in plan.steps()]
+    assert lr[:5] == pytest.approx([0, 0.025, 0.05, 0.075, 0.1])
+    assert lr[8] == pytest.approx(0.05 * (1 + math.cos(math.pi / 3)))
+    assert lr[10] == pytest.approx(0.05)
+    assert lr[16:] == pytest.approx(
+        [0, 0.01, 0.0075, 0.0025]  # cosines of 0, 60 and 120 degrees
+    )
+
+
+def test_a_state_knows_its_plan():
+    assert plan_of({"plan": asdict(TWO)}) == TWO
 
 
 def test_a_batch_holds_the_scenes_and_their_boxes():
