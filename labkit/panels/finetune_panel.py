@@ -468,6 +468,8 @@ def status(run: Run | None, spec: FineTune) -> str:
     if run is None:
         return f"<b>ready</b> · {spec.epochs} epochs of {html.escape(spec.data)}"
     parts = [f"<b>{run.state}</b>"]
+    if run.state == "preparing":
+        parts.append("drawing the data if it is not there yet, checking and decoding all of it")
     if run.steps:
         last = run.steps[-1]
         parts.append(f"epoch {last.epoch} of {run.spec.epochs}")

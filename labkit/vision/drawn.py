@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import numpy as np
 import yaml
 
 JPEG_QUALITY = 95
+ABANDONED_S = 3600.0  # nothing takes that long to draw
 SPLITS = {"train": 0, "val": 1, "test": 2}  # each draws from random numbers of its own
 
 
@@ -82,6 +84,7 @@ def export(
     if (folder / "data.yaml").exists():
         return folder / "data.yaml"
     folder.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(folder)
     making = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         for split, count in counts.items():
@@ -105,6 +108,13 @@ def export(
     finally:
         shutil.rmtree(making, ignore_errors=True)
     return folder / "data.yaml"
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Clear what drawings of this set left behind that were killed, and only those."""
+    for left in folder.parent.glob(f".{folder.name}-*"):
+        if time.time() - left.stat().st_mtime > ABANDONED_S:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _write(folder: Path, split: str, index: int, draw: Draw, seed: int, size: int) -> None:

@@ -12,7 +12,9 @@ from labkit.batch import grid, run_batch
 from labkit.batch.report import report
 from labkit.workshop.presets import PRESETS
 from tests.browser.pages import Notebook, Panel, eventually
+from tests.browser.test_yolo import bring, said
 
+KEPT = bool(os.environ.get("LABKIT_PICTURES"))
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 LARGEST = 300_000  # bytes
 SPIRAL = "task=spiral lr=0.02 batch_size=10 steps=5000 seed=0"
@@ -44,7 +46,7 @@ def take(panel: Panel, name: str) -> None:
 
 def keep(picture: bytes, name: str) -> None:
     assert 5_000 < len(picture) < LARGEST, f"{name} has {len(picture)} bytes"
-    if os.environ.get("LABKIT_PICTURES"):
+    if KEPT:
         IMAGES.mkdir(parents=True, exist_ok=True)
         (IMAGES / name).write_bytes(picture)
 
@@ -115,6 +117,34 @@ def test_sweep(ran: Callable[[str], Notebook]):
         expect(figure).to_have_attribute("data-kind", "settle")
     panel.page.mouse.move(2, 2)
     take(panel, "sweep.png")
+
+
+def test_break(ran: Callable[[str], Notebook]):
+    notebook = ran("08_pretrained_yolo")
+    notebook.page.set_viewport_size({"width": 1440, "height": 1400})
+    panel = notebook.panel("Undo")
+    bring(panel)
+    panel.drag("amount", 30)
+    said(panel, r"noise \d.*mAP50 .* → .* s$")
+    panel.page.mouse.move(2, 2)
+    take(panel, "break.png")
+    panel.press("Undo")
+
+
+def test_fine_tuning(ran: Callable[[str], Notebook]):
+    notebook = ran("09_fine_tuning")
+    notebook.page.set_viewport_size({"width": 1440, "height": 1400})
+    panel = notebook.panel("Start")
+    panel.show()
+    panel.enter("epochs", "10" if KEPT else "2")
+    panel.press("Start")
+    panel.until(lambda p: p.state == "running", "a start")
+    panel.until(lambda p: p.state == "finished", "the end")
+    pictures = panel.root.get_by_role("img", name="Detections on labelled, before, after")
+    expect(pictures).to_have_count(3)
+    rest(panel)
+    take(panel, "fine-tuning.png")
+    panel.enter("epochs", "1")
 
 
 def test_report(browser: Browser, tmp_path: Path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
@@ -62,6 +63,16 @@ def test_a_set_that_cannot_be_finished_leaves_nothing(tmp_path):
     with pytest.raises(OSError, match="no space left"):
         export(fails_later, ["a", "b"], tmp_path / "set", {"train": 30}, 16)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_drawing_left_is_cleared(tmp_path):
+    old, new, other = (tmp_path / name for name in (".set-old", ".set-new", ".others-old"))
+    for folder in (old, new, other):
+        (folder / "images").mkdir(parents=True)
+    for folder in (old, other):
+        os.utime(folder, (0, 0))
+    export(rectangles, ["a", "b"], tmp_path / "set", {"train": 1}, 16)
+    assert {path.name for path in tmp_path.iterdir()} == {".set-new", ".others-old", "set"}
 
 
 def test_several_may_draw_the_same_set_at_once(tmp_path):
