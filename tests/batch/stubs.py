@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import logging
 import os
 import sys
 import time
@@ -18,14 +20,36 @@ from labkit.batch.job import Failure, Job, Outcome, identify
 
 CELLS = [{"cell_type": "code", "source": "x = 0", "metadata": {"tags": ["parameters"]}}]
 NOTEBOOK = json.dumps({"cells": CELLS}).encode()
-PLACES = ["local", "file", "memory"]
+PLACES = ["local", "file", "memory", "s3"]
 
 
 def place(kind: str, folder: Path) -> str:
-    """Where a batch may lie: a folder, the same by its URL, a store without folders."""
+    """Where a batch may lie: a folder, the same by its URL, stores without folders."""
     if kind == "memory":
         return f"memory://{uuid.uuid4().hex}/runs"
+    if kind == "s3":
+        return f"s3://{bucket()}/{uuid.uuid4().hex}/runs"
     return f"file://{folder}/runs" if kind == "file" else str(folder / "runs")
+
+
+@functools.cache
+def bucket() -> str:
+    """A bucket of a server on this machine that speaks as S3 does, for the tests of a process."""
+    import s3fs
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer("127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    os.environ |= {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "somebody",
+        "AWS_SECRET_ACCESS_KEY": "a secret",  # the server takes any
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    s3fs.S3FileSystem().mkdir("labkit")
+    return "labkit"
 
 
 def jobs(count: int, **more: Any) -> list[Job]:
