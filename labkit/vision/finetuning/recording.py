@@ -21,7 +21,6 @@ from labkit.statistics import STATISTICS
 from labkit.vision.finetuning.records import StepRecord
 from labkit.weights.names import layer_of, looks_like_buffer
 
-
 SNAPSHOT_BYTES = 96 * 2**20  # a YOLO26n has 10 MB of weights: five to ten snapshots, on disk too
 
 
