@@ -1,0 +1,14 @@
+from .spec import FineTune as FineTune
+from .run import finetune as finetune
+from .run import resume as resume
+from .run import open_run as open_run
+from .records import StepRecord as StepRecord
+from .records import EpochRecord as EpochRecord
+from .records import Used as Used
+from .records import FineTuned as FineTuned
+from .transfer import Transfer as Transfer
+from .freezing import FreezeProof as FreezeProof
+from .experiments import head_start as head_start
+from .experiments import HeadStart as HeadStart
+from .experiments import forgetting as forgetting
+from .experiments import Forgetting as Forgetting
