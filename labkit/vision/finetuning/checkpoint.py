@@ -81,6 +81,15 @@ def read_run(folder: Path) -> dict[str, Any]:
     return run
 
 
+def without_ranges(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A network's own tensors, without the ranges of quantization-aware training.
+
+    Weights are an ordinary detector's then. The ranges never change during a run: those of
+    the state belong to the best epoch as to the last.
+    """
+    return {name: tensor for name, tensor in tensors.items() if "_quantizer." not in name}
+
+
 def write_state(folder: Path, state: Mapping[str, Any]) -> None:
     """Write nested dicts of tensors, arrays, numbers and text as one safetensors file."""
     from safetensors.torch import save

@@ -253,12 +253,16 @@ class _Run:
         self.step_hook, self.epoch_hook = on_step or _nothing, on_epoch or _nothing
         from labkit.vision.finetuning.trainer import Collapsed, Diverged, FineTuner, Stopped
 
+        tuner = FineTuner
+        if self.spec.qat:
+            from labkit.vision.finetuning.quantized import QuantizedTuner as tuner  # noqa: N813
+
         status = "finished"
         before = self.used.threads if self.used else 0  # a resumed run goes on with as many
         count = before or self.spec.threads or idle_cores()
         with silent(), own_randomness(), threads(count):
             with checkpoint.writing(self.folder, "args.yaml", None):
-                trainer = FineTuner(
+                trainer = tuner(
                     self.spec,
                     self.data,
                     self.network,
@@ -372,7 +376,7 @@ class _Run:
         described = {k: v for k, v in self.network.yaml.items() if k != "yaml_file"}
         save(
             path,
-            tensors,
+            checkpoint.without_ranges(tensors),
             architecture=self._architecture(),
             yaml=described,
             task="detect",

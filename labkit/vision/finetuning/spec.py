@@ -53,6 +53,10 @@ class FineTune(Strict):
     epochs: Annotated[
         int, knob(1, 1000, step=0.1, scale="log", group="training", help="passes over the data")
     ] = 10
+    qat: Annotated[
+        int,
+        knob(0, 8, step=1, group="training", help="bits of weights that training foresees; 0: none"),
+    ] = 0
     batch: Annotated[
         int, knob(1, 256, step=0.1, scale="log", group="training", help="images per step")
     ] = 8
@@ -141,6 +145,16 @@ class FineTune(Strict):
             raise ValueError(
                 f"image_size={value} is not allowed: it must be a multiple of {GRID}, "
                 f"such as {max(low, 64)} or {high}"
+            )
+        return value
+
+    @field_validator("qat")
+    @classmethod
+    def _a_grid(cls, value: int) -> int:
+        if value == 1:
+            raise ValueError(
+                "qat=1 is not allowed: one bit leaves no grid around zero; use 0 for none, or "
+                "2 to 8 (8 is what runtimes compute with)"
             )
         return value
 

@@ -471,6 +471,7 @@ def settings(spec: FineTune, folder: Path) -> dict[str, Any]:
         "seed": spec.seed,
         "device": pick(spec.device),
         "amp": False,  # TrainedDetector has its own
+        "quantize": 8 if spec.qat else None,
         "plots": False,
         "save": False,
         "val": True,
