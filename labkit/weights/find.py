@@ -26,7 +26,10 @@ def find(source: str | os.PathLike[str]) -> Path:
         raise FileError(f"{path} is not a file")
     if path.parent == Path() and path.suffix in ("", ".pt") and _published(path.stem):
         return _fetched(f"{path.stem}.pt")
-    raise FileError(f"{path} is not there")
+    raise FileError(
+        f"{path} is not there. Give the path of a weight file, the name of a model of Ultralytics "
+        f'such as yolo26n.pt, or "{STARTER}"'
+    )
 
 
 def _published(stem: str) -> bool:
