@@ -53,6 +53,7 @@ from .panels import AnatomyPanel as AnatomyPanel
 from .panels import DetectPanel as DetectPanel
 from .panels import BreakPanel as BreakPanel
 from .panels import FineTunePanel as FineTunePanel
+from .panels import QuantizePanel as QuantizePanel
 from .neuron import Neuron as Neuron
 from .gradients.backprop import TinyNetwork as TinyNetwork
 
@@ -77,6 +78,7 @@ from . import batch as batch
 from . import figures as figures
 from . import generalization as generalization
 from . import landscape as landscape
+from . import quantize as quantize
 from . import views as views
 from . import vision as vision
 from . import weights as weights

@@ -7,6 +7,7 @@ that the live painter takes. None of them trains, computes a network or imports 
 from labkit.figures.anatomy import changes_by_depth, tensors_by_depth
 from labkit.figures.backprop import backward_pass, updates_loss
 from labkit.figures.base import Builder, Spec, figure
+from labkit.figures.bits_curve import bits_curve
 from labkit.figures.change_by_size import change_by_size
 from labkit.figures.check import step_check
 from labkit.figures.compare import comparison, schedule_curve
@@ -45,8 +46,12 @@ from labkit.figures.losses import (
 from labkit.figures.lr_range import range_curve
 from labkit.figures.network import network_diagram, tensor_diagram
 from labkit.figures.neuron import neuron_line, neuron_surface
+from labkit.figures.number_grid import number_grid
 from labkit.figures.overview import overview
+from labkit.figures.pareto import pareto
 from labkit.figures.predictions import decision_boundary, digit_predictions, regression_fit
+from labkit.figures.qat import weights_on_grid
+from labkit.figures.sensitivity import sensitivity
 from labkit.figures.surface import surface_map, walk_losses, walk_state
 from labkit.figures.sweep import sweep_map
 from labkit.figures.units import unit_rows
@@ -61,6 +66,7 @@ __all__ = [
     "Builder",
     "Spec",
     "backward_pass",
+    "bits_curve",
     "boundaries",
     "change_by_size",
     "changes_by_depth",
@@ -92,12 +98,15 @@ __all__ = [
     "network_diagram",
     "neuron_line",
     "neuron_surface",
+    "number_grid",
     "outlier_fit",
     "outlier_pull",
     "overview",
+    "pareto",
     "range_curve",
     "regression_fit",
     "schedule_curve",
+    "sensitivity",
     "shares_by_depth",
     "sizes_by_depth",
     "slope_check",
@@ -121,4 +130,5 @@ __all__ = [
     "weight_histogram",
     "weight_lines",
     "weight_outlines",
+    "weights_on_grid",
 ]

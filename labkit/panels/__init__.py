@@ -9,6 +9,7 @@ from labkit.panels.finetune_panel import FineTunePanel
 from labkit.panels.gradient_panel import GradientPanel
 from labkit.panels.loss_panel import LossPanel, OutlierPanel
 from labkit.panels.neuron_panel import NeuronPanel
+from labkit.panels.quantize_panel import QuantizePanel
 from labkit.panels.race_panel import RacePanel
 from labkit.panels.surface_panel import SurfacePanel
 from labkit.panels.sweep_panel import SweepPanel
@@ -25,6 +26,7 @@ __all__ = [
     "LossPanel",
     "NeuronPanel",
     "OutlierPanel",
+    "QuantizePanel",
     "RacePanel",
     "SurfacePanel",
     "SweepPanel",

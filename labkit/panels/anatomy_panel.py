@@ -197,7 +197,7 @@ class AnatomyPanel:
         self.tensor, self.view = tensor, wanted
         if self.interactive:
             self._fill(fitting)
-            self.status.value = _facts(self.facts())
+            self.status.value = facts_line(self.facts())
             self._picture.show(self._spec(self.view, self.tensor))
 
     def _fill(self, fitting: dict[str, str]) -> None:
@@ -239,7 +239,8 @@ def _option(info: TensorInfo) -> str:
     return f"{info.name.removeprefix(f'{info.place}.')}  {shape}"
 
 
-def _facts(facts: Mapping[str, object]) -> str:
+def facts_line(facts: Mapping[str, object]) -> str:
+    """HTML of facts side by side, those that are empty left out."""
     told = " · ".join(
         f"{html.escape(name)} <b>{html.escape(show(value))}</b>"
         for name, value in facts.items()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import Executor
@@ -16,6 +15,7 @@ from labkit.executors import ThreadExecutor
 from labkit.figures.base import Spec
 from labkit.figures.damage import damage_curve
 from labkit.figures.detections import Photo, detections, photo
+from labkit.panels.latest import Latest, alert
 from labkit.vision.breaking import amounts, damageable, kind_of, private, unharmed
 from labkit.vision.detections import Detections, predict, read_image
 from labkit.vision.evaluation import Metrics, evaluate
@@ -205,9 +205,8 @@ class BreakPanel:
 
         from labkit.panels.live_figure import LiveFigure
 
-        self._lock = threading.Lock()
-        self._next: tuple[Damage, str] | None = None
-        self._curve_asked = self._working = self._filling = False
+        self._latest = Latest(self._executor, self._work, self._say)
+        self._filling = False
         style = {"description_width": "64px"}
         auto = widgets.Layout(width="auto")
         self.image_selector = widgets.Dropdown(
@@ -338,37 +337,19 @@ class BreakPanel:
         self._ask(damage)
 
     def _ask(self, damage: Damage, curve: bool = False) -> None:
-        with self._lock:  # a slider moves faster than a detector answers: the last counts
-            self._next, self._curve_asked = (damage, self.image_selector.value), curve
-            if self._working:
-                return
-            self._working = True
-        self._executor.submit(self._work)
+        self._latest.ask((damage, self.image_selector.value, curve))
 
     @property
     def _overtaken(self) -> bool:
         """Whether something else has been asked for meanwhile."""
-        return self._next is not None
+        return self._latest.overtaken
 
-    def _work(self) -> None:
-        while True:
-            with self._lock:
-                asked, self._next = self._next, None
-                curve, self._curve_asked = self._curve_asked, False
-                if asked is None:
-                    self._working = False
-                    return
-            try:
-                if curve:
-                    self._draw_curve(*asked)
-                else:
-                    self._change(*asked)
-            except LabError as error:
-                self._say(str(error))
-            except BaseException:
-                with self._lock:
-                    self._working = False
-                raise
+    def _work(self, asked: tuple[Damage, str, bool]) -> None:
+        damage, image, curve = asked
+        if curve:
+            self._draw_curve(damage)
+        else:
+            self._change(damage, image)
 
     def _change(self, damage: Damage, image: str) -> None:
         """Boxes first: while a slider is dragged there is no time for more."""
@@ -388,7 +369,7 @@ class BreakPanel:
         self.seconds = time.perf_counter() - began
         self._paint()
 
-    def _draw_curve(self, damage: Damage, image: str) -> None:
+    def _draw_curve(self, damage: Damage) -> None:
         try:
             for amount in amounts(damage.kind):
                 if self._overtaken:
@@ -401,12 +382,7 @@ class BreakPanel:
         self._paint()
 
     def _say(self, error: str) -> None:
-        self.message.value = (
-            "<div role='alert' style='color:var(--jp-error-color1,#b00);line-height:1.3'>"
-            f"{html.escape(error)}</div>"
-            if error
-            else ""
-        )
+        self.message.value = alert(error)
 
     def words(self) -> str:
         """What the damage has done, in a line."""

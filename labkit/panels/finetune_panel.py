@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from labkit.errors import LabError
 from labkit.executors import SynchronousExecutor, ThreadExecutor
 from labkit.figures import Spec
 from labkit.figures.finetuning import fine_tuning_curves, layer_updates
+from labkit.figures.qat import weights_on_grid
 from labkit.results import Table
 from labkit.vision.finetuning.diagnosis import lr_too_high
 from labkit.vision.finetuning.spec import FineTune
@@ -257,6 +259,8 @@ class FineTunePanel:
         patience = time.monotonic() + SETTLE_S
         while self._painter.working or time.monotonic() < patience:
             shown = [self._curves, self._updates, *self.samples_box.children]
+            if has_grid(self.run):
+                shown.append(self._grid)
             if not self._painter.working and all(figure.attached for figure in shown):
                 return
             await asyncio.sleep(0.05)
@@ -274,6 +278,12 @@ class FineTunePanel:
         import plotly.graph_objects as go
 
         return go.Figure(updates(self.run, self.spec))
+
+    def grid_figure(self) -> go.Figure | None:
+        """Weights on their grid, as a static figure; None without quantization-aware training."""
+        import plotly.graph_objects as go
+
+        return go.Figure(on_grid(self.run)) if has_grid(self.run) else None
 
     def before_after(self) -> list[go.Figure]:
         """What is found on validation images before and after, each. Raises as `result`."""
@@ -299,7 +309,9 @@ class FineTunePanel:
         if self.interactive:
             display(self.widget)
         else:
-            display(self.table(), self.figure(), self.updates_figure(), *self.before_after())
+            grid = self.grid_figure()
+            shown = [self.figure(), *([grid] if grid else []), self.updates_figure()]
+            display(self.table(), *shown, *self.before_after())
 
     # --- widgets -----------------------------------------------------------------------
 
@@ -326,7 +338,8 @@ class FineTunePanel:
         self.buttons["Stop"].on_click(self._stop_clicked)
         self.status, self.used_line, self.message = (widgets.HTML() for _ in range(3))
         self.findings_box = FindingsBox(self._mend)
-        self._curves, self._updates = LiveFigure(), LiveFigure()
+        self._curves, self._grid, self._updates = LiveFigure(), LiveFigure(), LiveFigure()
+        self._grid.layout.display = "none"  # until there is one
         self._pictures = [LiveFigure() for _ in range(self.images)]
         self.samples_box = widgets.VBox()
         self._painter = Painter(self._specs, self._tell, lambda: self.running)
@@ -338,6 +351,7 @@ class FineTunePanel:
                 self.message,
                 self.findings_box,
                 self._curves,
+                self._grid,
                 self._updates,
                 self.samples_box,
             ],
@@ -383,7 +397,13 @@ class FineTunePanel:
         if run is not None and not run.over:  # a step takes long: wait for it, not for a frame
             run.news.wait(0.5)
             run.news.clear()
-        return {self._curves: curves(run, self.spec), self._updates: updates(run, self.spec)}
+        shown = {self._curves: curves(run, self.spec), self._updates: updates(run, self.spec)}
+        if run is not None and has_grid(run):
+            self._grid.layout.display = None
+            shown[self._grid] = on_grid(run)
+        elif run is not None:
+            self._grid.layout.display = "none"
+        return shown
 
     def _tell(self) -> None:
         run, running = self.run, self.running
@@ -463,6 +483,26 @@ def updates(run: Run | None, spec: FineTune) -> Spec:
     )
 
 
+def has_grid(run: Run | None) -> bool:
+    """Whether a run has told where its weights are on a grid."""
+    return run is not None and any(record.grid for record in list(run.steps))
+
+
+def on_grid(run: Run | None) -> Spec:
+    """What a run has told of its grid so far as `weights_on_grid` takes it."""
+    records = [record for record in list(run.steps) if record.grid] if run else []
+    grids = [record.grid for record in records if record.grid]
+    return weights_on_grid.spec(
+        np.array([record.step for record in records]),
+        [grid.counts for grid in grids],
+        np.array([grid.distance for grid in grids]),
+        np.array([grid.moved for grid in grids]),
+        bits=grids[0].bits if grids else 8,
+        layer=grids[0].layer if grids else "",
+        end=records[-1].steps if records else None,
+    )
+
+
 def status(run: Run | None, spec: FineTune) -> str:
     """The status line: state, epoch, step, loss, precision, time left."""
     if run is None:
@@ -484,8 +524,14 @@ def status(run: Run | None, spec: FineTune) -> str:
     if run.state == "running" and math.isfinite(run.seconds_left):
         parts.append(f"about {duration(run.seconds_left)} left")
     if run.result is not None:
-        parts.append(f"weights in {html.escape(str(run.result.best))}")
+        parts.append(f"weights in {html.escape(short(run.result.best))}")
     return " · ".join(parts)
+
+
+def short(path: Path) -> str:
+    """A path as people write it: from their home folder where it is there."""
+    home = Path.home()
+    return f"~/{path.relative_to(home).as_posix()}" if path.is_relative_to(home) else str(path)
 
 
 def duration(seconds: float) -> str:

@@ -11,3 +11,15 @@ from .sensitivity import watch_sensitivity as watch_sensitivity
 from .sensitivity import Sensitivity as Sensitivity
 from .sensitivity import LayerSensitivity as LayerSensitivity
 from .sensitivity import bits_curve as bits_curve
+
+# quantization-aware training
+from .qat import qat_detector as qat_detector
+from .qat import qat_onnx as qat_onnx
+from .qat import qat_candidates as qat_candidates
+
+# the choice
+from .search import search as search
+from .candidates import Candidate as Candidate
+from .candidates import default_candidates as default_candidates
+from .choice import Choice as Choice
+from .choice import Measured as Measured

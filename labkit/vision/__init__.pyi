@@ -28,5 +28,6 @@ from .finetuning import finetune as finetune
 from .finetuning import FineTuned as FineTuned
 from .finetuning import resume as resume
 from .finetuning import open_run as open_run
+from .finetuning import best_run as best_run
 from .finetuning import head_start as head_start
 from .finetuning import forgetting as forgetting

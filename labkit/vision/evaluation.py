@@ -220,7 +220,7 @@ def evaluate(
     """
     if detector.task != "detect":
         raise LabError(f"mAP of boxes is for task detect; {detector.name} is for {detector.task}.")
-    _same_classes(detector, data)
+    same_classes(detector, data)
     began = time.perf_counter()
     known = samples(data, split=split, limit=limit, imgsz=imgsz or detector.imgsz)
     network = one_head(detector.model, nms)
@@ -228,7 +228,7 @@ def evaluate(
     def judge(first: int, images: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
         found = run(network, images, confidence=confidence, iou=iou, most=most)
         return [
-            (_match(rows, known.classes[k], known.boxes[k]), rows[:, 4], rows[:, 5])
+            (match(rows, known.classes[k], known.boxes[k]), rows[:, 4], rows[:, 5])
             for k, rows in enumerate(found, first)
         ]
 
@@ -308,7 +308,7 @@ def run(
     return [rows.cpu() for rows in found]
 
 
-def _match(found: Tensor, classes: Tensor, boxes: Tensor) -> Tensor:
+def match(found: Tensor, classes: Tensor, boxes: Tensor) -> Tensor:
     """(n, 10) bool: whether each detection is right at IoU 0.5, 0.55, … 0.95."""
     from ultralytics.engine.validator import BaseValidator
     from ultralytics.utils.metrics import box_iou
@@ -365,7 +365,7 @@ def summarize(
     }
 
 
-def _same_classes(detector: Detector, data: DataSet) -> None:
+def same_classes(detector: Detector, data: DataSet) -> None:
     """Refuse to compare cats with class 0 of something else."""
     mine, theirs = list(detector.names.values()), list(data.names.values())
     numbers = [str(k) for k in range(len(mine))]

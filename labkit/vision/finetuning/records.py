@@ -10,10 +10,34 @@ from labkit.errors import LabError
 from labkit.vision.finetuning.spec import FineTune
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from labkit.diagnosis.findings import Finding
     from labkit.history import History
     from labkit.vision.finetuning.freezing import FreezeProof
     from labkit.vision.finetuning.transfer import Transfer
+
+
+class GridRecord(NamedTuple):
+    """Where a layer's float weights lie on the grid that training rounds them to.
+
+    Attributes:
+        layer: the one with the most weights.
+        bits: of its grid.
+        counts: weights by position, in `PARTS` parts of a step from the lowest level's lower
+            end to the highest one's upper; those beyond are in the outermost.
+        distance: mean distance to the nearest level, in steps: 0 on the grid, 0.25 by chance.
+        moved: share of the weights that are rounded to another level than before the run.
+    """
+
+    layer: str
+    bits: int
+    counts: np.ndarray
+    distance: float
+    moved: float
+
+
+PARTS = 8  # of a grid's step
 
 
 class StepRecord(NamedTuple):
@@ -28,6 +52,7 @@ class StepRecord(NamedTuple):
         updates: layer ("0", "1", …, as in `model.0`) -> ‖Δw‖ / ‖w‖ of this step; None
             but for every `record_every`-th step. Frozen layers are at 0.
         steps: of the whole run.
+        grid: with `updates`, of quantization-aware training.
     """
 
     step: int
@@ -37,6 +62,7 @@ class StepRecord(NamedTuple):
     lr: float
     updates: dict[str, float] | None
     steps: int
+    grid: GridRecord | None = None
 
 
 class EpochRecord(NamedTuple):

@@ -55,7 +55,7 @@ class FineTune(Strict):
     ] = 10
     qat: Annotated[
         int,
-        knob(0, 8, step=1, group="training", help="bits of weights that training foresees; 0: none"),
+        knob(0, 8, step=1, group="training", help="train for weights of so many bits; 0: do not"),
     ] = 0
     batch: Annotated[
         int, knob(1, 256, step=0.1, scale="log", group="training", help="images per step")

@@ -36,7 +36,7 @@ from labkit.vision.detector import Detector  # noqa: E402
 from labkit.vision.evaluation import Metrics, evaluate  # noqa: E402
 from labkit.vision.finetuning.network import TrainedDetector, pick_precision  # noqa: E402
 from labkit.vision.finetuning.recording import Recorder  # noqa: E402
-from labkit.vision.finetuning.records import StepRecord, Used  # noqa: E402
+from labkit.vision.finetuning.records import GridRecord, StepRecord, Used  # noqa: E402
 from labkit.vision.finetuning.spec import FineTune  # noqa: E402
 
 if TYPE_CHECKING:
@@ -283,9 +283,14 @@ class FineTuner(DetectionTrainer):  # type: ignore[misc]
             self.rate,
             updates,
             len(self.train_loader) * self.epochs,
+            self.on_grid() if updates is not None else None,
         )
         self.recorder.record(record)
         self.on_step(record)
+
+    def on_grid(self) -> GridRecord | None:
+        """Where weights are on a grid that they are rounded to: there is none here."""
+        return None
 
     @property
     def rate(self) -> float:

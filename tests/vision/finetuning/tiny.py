@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from labkit.vision.detector import open_detector
 from labkit.vision.drawn import Drawn, export
 from labkit.vision.finetuning import FineTune
 from labkit.vision.quiet import silent, ultralytics
@@ -58,6 +59,28 @@ def weights(path: Path, names: tuple[str, ...] = OLD, seed: int = 0) -> Path:
         yaml=described,
         task="detect",
         names={str(k): name for k, name in enumerate(names)},
+    )
+
+
+def measured(path: Path) -> Path:
+    """The same untrained weights, BatchNorm's statistics measured: signals reach every layer."""
+    detector = open_detector(weights(path))
+    network = detector.model.train()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None  # a plain average
+            module.reset_running_stats()
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network(torch.rand(8, 3, 64, 64))
+    own = detector.weights
+    return save(
+        path,
+        network.state_dict(),
+        architecture=own.architecture,
+        yaml=own.yaml,
+        task="detect",
+        names={str(k): name for k, name in own.names.items()},
     )
 
 
