@@ -18,7 +18,7 @@ KEPT = bool(os.environ.get("LABKIT_PICTURES"))
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 LARGEST = 300_000  # bytes
 SPIRAL = "task=spiral lr=0.02 batch_size=10 steps=5000 seed=0"
-CELLS = "weights=starter data=cells epochs=10 image_size=320"
+CELLS = "weights=starter data=cells epochs=10 image_size=160"
 DIGITS = "task=digits lr=0.02 hidden=32 activation=relu steps=600 seed=0"
 
 
