@@ -25,6 +25,7 @@ NAMES = (
     "scenes",
     "break_it",
     "finetune",
+    "quantize",
 )
 
 

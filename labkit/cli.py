@@ -276,6 +276,56 @@ def inspect(file: str, as_json: bool) -> None:
         click.echo("\n\n".join(map(repr, tables(weights))))
 
 
+@main.command()
+@click.argument("weights")
+@click.option("--data", required=True, help="cells, …, a data.yaml, or an Ultralytics name.")
+@click.option(
+    "--target",
+    type=click.Choice(["latency", "size"]),
+    default="latency",
+    show_default=True,
+    help="What is to be small.",
+)
+@click.option(
+    "--max-drop",
+    type=float,
+    default=0.01,
+    show_default=True,
+    help="Of mAP50-95 against the network in fp32.",
+)
+@click.option("--imgsz", type=int, help="Side of the images in pixels; else the detector's own.")
+@click.option("--calibration", help="Another data set to calibrate with.")
+@click.option("--calibration-images", type=int, default=64, show_default=True)
+@click.option("--limit", type=int, help="Of validation images; else all.")
+@click.option("--threads", type=int, help='What "all threads" is; else one a core.')
+@click.option(
+    "--candidate", "candidates", multiple=True, help="Only this one or this runtime; repeatable."
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the chosen artifact.")
+def quantize(weights: str, out: Path | None, candidates: tuple[str, ...], **options: Any) -> None:
+    """Find what to deploy of WEIGHTS on this machine: measure runtimes and int8 recipes here.
+
+    Prints a table and a verdict, and writes the chosen artifact with a card into --out:
+
+    \b
+    labkit quantize best.safetensors --data cells
+    labkit quantize best.pt --data data.yaml --target size --max-drop 0.02 --out deploy
+    """  # noqa: D301
+    from labkit.quantize import search
+
+    found = search(
+        weights,
+        candidates=candidates or None,
+        on_progress=lambda what: click.echo(what, err=True),
+        **options,
+    )
+    click.echo(f"{found.table()!r}\n\n{found.verdict}")
+    if found.chosen is None:
+        raise click.ClickException("nothing was written: no candidate is right enough")
+    folder = out or Path(f"{Path(weights).stem}-deploy")
+    click.echo(f"\nartifact  {found.save(folder)}\ncard      {folder / 'card.md'}")
+
+
 @main.command("list")
 @click.argument("kind", required=False)
 def list_(kind: str | None) -> None:

@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 import torch
 
+from labkit.quantize.quiet import no_telemetry
 from labkit.registry import Registry
+
+no_telemetry()  # tests use the runtimes themselves as well
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -29,7 +29,7 @@ from tests.browser.pages import Notebook
 
 HERE = Path(__file__).parent
 NOTEBOOKS = HERE.parents[1] / "notebooks"
-LONG = ("09_fine_tuning",)  # as a reader runs it, it takes minutes
+LONG = ("09_fine_tuning", "10_quantization")  # as a reader runs them, they take minutes
 LAB = [sys.executable, "-c", "from labkit.cli import main; main()", "lab"]
 
 

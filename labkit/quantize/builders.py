@@ -1,0 +1,124 @@
+"""Builders: from a detector and a recipe to the files that a runtime opens.
+
+They run in the process of their candidate; whatever they raise becomes its row.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from labkit.quantize.worker import Task
+
+
+def torch_weights(task: Task) -> list[Path]:
+    """The tensors that the network computes with, one head, BatchNorm folded."""
+    import torch
+    from safetensors.torch import save_file
+
+    from labkit.quantize.export import deployed
+
+    dtype = getattr(torch, task.recipe.get("dtype", "float32"))
+    tensors = deployed(task.weights).state_dict()
+    file = Path(task.folder, "model.safetensors")
+    save_file({k: v.to(dtype).contiguous() for k, v in tensors.items()}, file)
+    return [file]
+
+
+def onnx_float(task: Task) -> list[Path]:
+    """The exported file as it is."""
+    file = Path(task.folder, "model.onnx")
+    shutil.copyfile(task.base, file)
+    return [file]
+
+
+def onnx_half(task: Task) -> list[Path]:
+    """Weights and arithmetic in fp16 where the processor has it, inputs and outputs in fp32."""
+    import onnx
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    file = Path(task.folder, "model.onnx")
+    onnx.save(convert_float_to_float16(onnx.load(task.base), keep_io_types=True), file)
+    return [file]
+
+
+def onnx_int8(task: Task) -> list[Path]:
+    """Static quantization of ONNX Runtime."""
+    from labkit.quantize.onnx_int8 import OnnxInt8, quantize
+
+    recipe = OnnxInt8.of(task.recipe)
+    file = Path(task.folder, "model.onnx")
+    ranges = Path(task.ranges, f"{recipe.ranges}.json")
+    quantize(Path(task.base), Path(task.calibration), ranges, recipe, file)
+    return [file]
+
+
+def openvino(task: Task) -> list[Path]:
+    """The exported file, converted; `compress` stores weights as fp16."""
+    from labkit.quantize import openvino_int8
+
+    to = Path(task.folder, "model.xml")
+    model = openvino_int8.convert(Path(task.base))
+    return openvino_int8.save(model, to, task.recipe.get("compress", False))
+
+
+def openvino_quantized(task: Task) -> list[Path]:
+    """NNCF's quantization, plain or accuracy-controlled."""
+    from labkit.quantize import openvino_int8
+    from labkit.quantize.openvino_file import slim
+    from labkit.quantize.worker import pixels
+
+    calibration = np.load(task.calibration)
+    control = {}
+    if task.recipe.get("controlled"):
+        from labkit.quantize.accuracy import Truth
+
+        truth = Truth.read(Path(task.accuracy["truth"]))
+        images = np.load(task.validation)
+        control = {
+            "validation": images,
+            "max_drop": task.accuracy["max_drop"],
+            "accuracy": lambda find: truth.map_of(lambda k: find(pixels(images[k : k + 1]))[0]),
+        }
+    preset = task.recipe.get("preset", "mixed")
+    model = openvino_int8.quantize(Path(task.base), calibration, preset=preset, **control)
+    files = openvino_int8.save(model, Path(task.folder, "model.xml"))
+    slim(files[0], pixels(calibration[:1]))
+    return files
+
+
+def given(task: Task) -> list[Path]:
+    """An ONNX file that is there already: as it is, or converted for OpenVINO."""
+    file = Path(task.recipe["file"])
+    if task.runtime == "openvino":
+        from labkit.quantize import openvino_int8
+
+        return openvino_int8.save(openvino_int8.convert(file), Path(task.folder, "model.xml"))
+    copy = Path(task.folder, "model.onnx")
+    shutil.copyfile(file, copy)
+    return [copy]
+
+
+def litert(task: Task) -> list[Path]:
+    """LiteRT's converter is a package of its own, which pins a torch of its own."""
+    if importlib.util.find_spec("litert_torch") is None:
+        raise RuntimeError("litert_torch, which converts for LiteRT, is not installed")
+    raise RuntimeError("labkit has not been taught litert_torch yet")
+
+
+BUILDERS: dict[str, Callable[[Task], list[Path]]] = {
+    "torch": torch_weights,
+    "onnx": onnx_float,
+    "onnx-fp16": onnx_half,
+    "onnx-int8": onnx_int8,
+    "openvino": openvino,
+    "openvino-int8": openvino_quantized,
+    "given": given,
+    "litert": litert,
+}

@@ -1,0 +1,67 @@
+"""Notebook 10: from the microscope to the verdict, in a real browser."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.browser.pages import Notebook, Panel, eventually
+
+NAME = "10_quantization"
+
+
+@pytest.fixture
+def notebook(ran: Callable[[str], Notebook]) -> Iterator[Notebook]:
+    notebook = ran(NAME)
+    notebook.page.set_viewport_size({"width": 1440, "height": 1200})
+    yield notebook
+    problems, notebook.problems = notebook.problems, []
+    assert not problems, "\n".join(problems)
+
+
+def test_training_shows_its_weights_on_the_grid(notebook: Notebook):
+    panel = notebook.panel("Start")
+    panel.show()
+    assert panel.state == "finished"
+    assert "rounded to 3 bits per channel" in panel.root.inner_text()
+    grid = panel.figure("model.7.conv, float, on their grid of 3 bits")
+    grid.wait_until_still()
+    assert len(grid.curve("distance to the nearest level")) == 4, "every second of eight steps"
+
+
+def test_an_ordinary_run_has_no_grid(notebook: Notebook):
+    panel = notebook.panel("Start")
+    panel.show()
+    panel.unfold("Training")
+    panel.enter("qat", "0")
+    panel.press("Start")
+    panel.until_state("finished")
+    assert panel.root.get_by_role("img", name=re.compile("on their grid")).count() == 0
+
+
+def test_the_search_ends_with_a_verdict(notebook: Notebook):
+    said = notebook.page.locator(".jp-OutputArea-output").filter(
+        has_text=re.compile(r"Take (ONNX Runtime|OpenVINO) int8")
+    )
+    assert said.count() >= 1
+    picture = notebook.page.get_by_role("img", name="mAP50-95 against latency of candidates")
+    eventually(notebook.page, picture.count, "the picture of all candidates")
+
+
+def test_the_microscope_follows_the_slider(notebook: Notebook):
+    button = notebook.page.get_by_role("button", name=re.compile("Draw the curve"))
+    panel = Panel(notebook.page, notebook.page.locator(".jp-OutputArea").filter(has=button).first)
+    panel.show()
+    before = panel.root.inner_text()
+    panel.drag("bits", -60)
+    eventually(
+        notebook.page,
+        lambda: (
+            "Weights at 2 bits" in panel.root.inner_text()
+            or "Weights at 3 bits" in panel.root.inner_text()
+        ),
+        "the detector is measured at fewer bits",
+    )
+    assert panel.root.inner_text() != before
