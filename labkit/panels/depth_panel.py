@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +11,7 @@ from labkit.errors import LabError
 from labkit.executors import ThreadExecutor
 from labkit.figures import distribution_by_depth, sizes_by_depth
 from labkit.figures.base import Spec
+from labkit.panels.latest import Latest, alert
 from labkit.parameters import Strict, knob, parameters
 from labkit.propagation import Signal, describe, signals, stds
 from labkit.recipe import Recipe
@@ -102,9 +102,8 @@ class DepthPanel:
         from labkit.panels.controls import control
         from labkit.panels.live_figure import LiveFigure
 
-        self._lock = threading.Lock()
-        self._next: Recipe | None = None
-        self._working = self._filling = False
+        self._latest = Latest(self._executor, self._work, self._say)
+        self._filling = False
         self.fields: dict[str, Any] = {}
         known = parameters(Recipe) | parameters(Stack)
         for name, value in self._values().items():
@@ -186,36 +185,20 @@ class DepthPanel:
         try:
             recipe = self.recipe.replace(**changes)
         except LabError as error:
-            self.message.value = (
-                "<div role='alert' style='color:var(--jp-error-color1,#b00);line-height:1.3'>"
-                f"{html.escape(str(error))}</div>"
-            )
+            self._say(str(error))
             self._fill()
             return
-        self.message.value = ""
+        self._say("")
         self.recipe = recipe
         self._fill()
-        with self._lock:  # a slider moves faster than a deep network answers: the last counts
-            self._next = recipe
-            if self._working:
-                return
-            self._working = True
-        self._executor.submit(self._work)
+        self._latest.ask(recipe)
 
-    def _work(self) -> None:
-        while True:
-            with self._lock:
-                recipe, self._next = self._next, None
-                if recipe is None:
-                    self._working = False
-                    return
-            try:
-                self.flow = signals(recipe)
-                self._paint()
-            except BaseException:
-                with self._lock:
-                    self._working = False
-                raise
+    def _work(self, recipe: Recipe) -> None:
+        self.flow = signals(recipe)
+        self._paint()
+
+    def _say(self, error: str) -> None:
+        self.message.value = alert(error)
 
     def _pin(self, change: dict[str, Any]) -> None:
         self._before = _sizes(self.flow) if change["new"] else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import threading
 from collections.abc import Mapping
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from labkit.errors import LabError
 from labkit.executors import ThreadExecutor
 from labkit.figures.base import Spec
 from labkit.figures.detections import Photo, detections, photo
+from labkit.panels.latest import Latest, alert
 
 if TYPE_CHECKING:
     import ipywidgets
@@ -142,8 +142,8 @@ class DetectPanel:
 
         from labkit.panels.live_figure import LiveFigure
 
-        self._lock = threading.Lock()
-        self._asked = self._working = self._offering = False
+        self._latest = Latest(self._executor, self._work, self._say)
+        self._offering = False
         style = {"description_width": "auto"}
         self.image_selector = widgets.Dropdown(
             options=list(self.images), value=self.image, description="image", style=style
@@ -220,41 +220,19 @@ class DetectPanel:
             self._ask()
 
     def _ask(self) -> None:
-        with self._lock:
-            self._asked = True
-            if self._working:
-                return
-            self._working = True
-        self._executor.submit(self._work)
+        self._latest.ask((self.image_selector.value, self.size_selector.value))
 
-    def _work(self) -> None:
-        while True:
-            with self._lock:
-                if not self._asked:
-                    self._working = False
-                    return
-                self._asked = False
-                self.image, self.imgsz = self.image_selector.value, self.size_selector.value
-            try:
-                self._look()
-                self._paint()
-            except BaseException as error:
-                with self._lock:
-                    self._working = False
-                self._say(str(error))
-                raise
+    def _work(self, asked: tuple[str, int]) -> None:
+        self.image, self.imgsz = asked
+        self._look()
+        self._paint()
 
     def _move(self, change: dict[str, Any]) -> None:
         self.confidence = change["new"]
         self._paint()
 
     def _say(self, error: str) -> None:
-        self.message.value = (
-            "<span role='alert' style='color:var(--jp-error-color1,#b00)'>"
-            f"{html.escape(error)}</span>"
-            if error
-            else ""
-        )
+        self.message.value = alert(error)
 
     def _paint(self) -> None:
         from labkit.panels.live_figure import show_together

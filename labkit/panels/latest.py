@@ -22,7 +22,7 @@ class Latest(Generic[T]):
     Args:
         executor: where the work runs.
         work: called with a request.
-        say: told what a `LabError` of the work says.
+        say: told what an error of the work says; one that is no `LabError` ends the work, too.
     """
 
     def __init__(
@@ -58,9 +58,10 @@ class Latest(Generic[T]):
                 self._do(what)
             except LabError as error:
                 self._say(str(error))
-            except BaseException:
+            except BaseException as error:
                 with self._lock:
                     self._working = False
+                self._say(f"{type(error).__name__}: {error}")
                 raise
 
 

@@ -49,18 +49,19 @@ def test_a_slip_is_told_and_the_next_request_is_done():
     assert worked == ["good"]
 
 
-def test_after_a_failure_it_works_again():
-    worked = []
+def test_a_failure_is_told_and_it_works_again():
+    told, worked = [], []
 
     def work(what: int) -> None:
         worked.append(what)
         if what == 1:
             raise RuntimeError("a bug")
 
-    latest = Latest(SynchronousExecutor(), work, print)
+    latest = Latest(SynchronousExecutor(), work, told.append)
     latest.ask(1)
     latest.ask(2)
     assert worked == [1, 2]
+    assert told == ["RuntimeError: a bug"]
 
 
 @pytest.mark.parametrize("text", ["<b> & co", ""])
