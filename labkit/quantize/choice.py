@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from labkit.results import Table
 
 TARGETS = ("latency", "size")
-NOISE = 0.03  # latencies that are closer than this are the same
+NOISE = 0.05  # identical files were seen to differ by so much in latency, on a busy machine
 
 
 @dataclass(frozen=True)
@@ -251,9 +251,10 @@ def choose(
 ) -> Measured | None:
     """The fastest or smallest file that is right enough.
 
-    Files within `NOISE` of the fastest are equally fast: the smallest of them is taken; of
-    files that differ by less than that in size, the fastest. PyTorch's own rows are not
-    eligible: they need the code of the network beside the weights.
+    Figures within `NOISE` of each other count as equal. Of files that are equally fast the
+    smallest is taken (of those equally small, the fastest), and of what is equal in both, the
+    most accurate. PyTorch's own rows are not eligible: they need the code of the network beside
+    the weights.
 
     Args:
         rows: of all candidates.
@@ -272,10 +273,12 @@ def choose(
     if not right:
         return None
 
-    def figures(row: Measured) -> tuple[float, float]:
-        speed, size, _ = _figures(row)
-        return (speed, size) if target == "latency" else (size, speed)
+    first, second = (0, 1) if target == "latency" else (1, 0)
+    near = _nearly_least(_nearly_least(right, first), second)
+    return max(near, key=lambda row: (row.map or 0.0, -_figures(row)[first]))
 
-    best = min(figures(row)[0] for row in right)
-    near = [row for row in right if figures(row)[0] <= best * (1 + NOISE)]
-    return min(near, key=lambda row: figures(row)[1])
+
+def _nearly_least(rows: Sequence[Measured], which: int) -> list[Measured]:
+    """Those whose figure can hardly be told from the least."""
+    least = min(_figures(row)[which] for row in rows)
+    return [row for row in rows if _figures(row)[which] <= least * (1 + NOISE)]

@@ -23,6 +23,14 @@ from tests.batch.stubs import PLACES, Manual, asked, begun, count, job, jobs, ou
 
 
 @pytest.fixture(autouse=True)
+def heard():
+    """Ctrl-C is heard also where the tests run in the background of a shell, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     for name in ("TICK", "OTHERS", "BACKOFF"):
         monkeypatch.setattr(schedule, name, 0.01)

@@ -67,6 +67,12 @@ def test_of_two_as_fast_the_smaller_one_is_chosen():
     assert choose([FAST, slim], FLOAT, "latency", 0.01) is slim
 
 
+def test_of_two_alike_the_more_accurate_one_is_chosen():
+    better = row("better", 10.1, 301, 0.6995)
+    assert choose([FAST, better, SMALL], FLOAT, "latency", 0.01) is better
+    assert choose([FAST, better], FLOAT, "size", 0.01) is better
+
+
 def test_without_a_yardstick_or_anything_right_there_is_no_choice():
     assert choose([FAST], None, "latency", 0.01) is None
     assert choose([FLOAT, WRONG, BROKEN], FLOAT, "latency", 0.01) is None

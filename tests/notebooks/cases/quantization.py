@@ -22,14 +22,14 @@ def what_holds(results: Results, candidates: list[str]) -> None:
 
 
 def fine_tuned_here(results: Results) -> None:
-    what_holds(results, ["ONNX Runtime fp32"])
+    what_holds(results, ["PyTorch fp32", "ONNX Runtime fp32"])
     assert results["weights"] == "the starter, fine-tuned here for 1 epochs"
     assert abs(results["qat_before"] - results["map"]) < 0.1, "8 bits hardly hurt"
     assert results["qat_after"] == results["eight_after"], "one run is both"
 
 
 def the_starter_as_given(results: Results) -> None:
-    what_holds(results, ["OpenVINO int8"])
+    what_holds(results, ["PyTorch fp32", "OpenVINO int8"])
     assert results["weights"] == "as given"
     assert results["qat_before"] < 0.5 * results["map"], "2 bits hurt"
     assert results["chosen"] in results["verdict"]
