@@ -86,8 +86,8 @@ def openvino_quantized(task: Task) -> list[Path]:
             "max_drop": task.accuracy["max_drop"],
             "accuracy": lambda find: truth.map_of(lambda k: find(pixels(images[k : k + 1]))[0]),
         }
-    preset = task.recipe.get("preset", "mixed")
-    model = openvino_int8.quantize(Path(task.base), calibration, preset=preset, **control)
+    told = {name: task.recipe[name] for name in ("preset", "keep") if name in task.recipe}
+    model = openvino_int8.quantize(Path(task.base), calibration, **told, **control)
     files = openvino_int8.save(model, Path(task.folder, "model.xml"))
     slim(files[0], pixels(calibration[:1]))
     return files

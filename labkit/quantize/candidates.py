@@ -134,6 +134,8 @@ def _openvino(bf16: bool) -> list[Candidate]:
         one("int8", "int8", "openvino-int8", "NNCF, preset mixed"),
         one("int8 symmetric", "int8", "openvino-int8", "NNCF, preset performance",
             preset="performance"),
+        one("int8 outputs in float", "mixed", "openvino-int8", "the last convolutions too",
+            preset="performance", keep="outputs"),
         one("int8 accuracy-controlled", "mixed", "openvino-int8",
             "NNCF gives layers back to float until the drop is small", controlled=True),
     ]  # fmt: skip

@@ -40,6 +40,7 @@ def quantize(
     calibration: np.ndarray,
     *,
     preset: str = "mixed",
+    keep: str = "decode",
     accuracy: Callable[[Callable[[np.ndarray], np.ndarray]], float] | None = None,
     validation: np.ndarray | None = None,
     max_drop: float = 0.01,
@@ -51,6 +52,8 @@ def quantize(
         calibration: images, (n, 3, s, s) uint8.
         preset: "mixed" has asymmetric activations where they are negative, "performance"
             symmetric ones.
+        keep: what stays in float: "decode" is what only decodes boxes, "outputs" also the last
+            convolutions, which give the numbers that are decoded.
         accuracy: of something that finds boxes in images; given, layers go back to float until
             it loses no more than `max_drop` (accuracy-aware quantization).
         validation: images for it, likewise.
@@ -70,7 +73,7 @@ def quantize(
             "performance": nncf.QuantizationPreset.PERFORMANCE,
         }[preset],
         "subset_size": len(calibration),
-        "ignored_scope": nncf.IgnoredScope(names=decoding(model), validate=False),
+        "ignored_scope": nncf.IgnoredScope(names=floating(model, keep), validate=False),
     }
     images = nncf.Dataset([_pixels(calibration[k : k + 1]) for k in range(len(calibration))])
     if accuracy is None:
@@ -92,23 +95,24 @@ def quantize(
     )
 
 
-def decoding(model: Any) -> list[str]:
-    """Operations that only decode: none with weights comes after them."""
+def floating(model: Any, keep: str = "decode") -> list[str]:
+    """The operations that stay in float: none with weights comes after them."""
+    weighted = [op for op in model.get_ops() if op.get_type_name() in WEIGHTED]
     before: set[str] = set()
-    waiting = [op for op in model.get_ops() if op.get_type_name() in WEIGHTED]
-    weighted = {op.get_friendly_name() for op in waiting}
+    waiting = list(weighted)
     while waiting:
         for value in waiting.pop().input_values():
             op = value.get_node()
             if op.get_friendly_name() not in before:
                 before.add(op.get_friendly_name())
                 waiting.append(op)
-    skip = before | weighted
+    if keep != "outputs":
+        before |= {op.get_friendly_name() for op in weighted}
     kinds = ("Constant", "Parameter", "Result")
     return [
         op.get_friendly_name()
         for op in model.get_ordered_ops()
-        if op.get_friendly_name() not in skip and op.get_type_name() not in kinds
+        if op.get_friendly_name() not in before and op.get_type_name() not in kinds
     ]
 
 

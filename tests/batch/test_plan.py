@@ -248,8 +248,10 @@ def test_the_series_has_values_for_a_fast_run(path):
     assert source.fast is not None
     (job,) = plan(path, fast=True, tell=pytest.fail)
     assert job.parameters == {**source.fast, "interactive": False}
-    # Fast means fewer, or as many.
+    # Fast means fewer, or as many. (Of bits it is 8, which notebook 10 trains for in any case.)
     for name, value in source.fast.items():
+        if name == "qat_bits":
+            continue
         default = source.parameters[name].default
         size = len if isinstance(value, list) else float
         assert size(value) <= size(default), name
