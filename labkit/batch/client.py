@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from queue import Empty
 from typing import Any
 
@@ -21,6 +22,7 @@ from labkit.batch.journal import Journal
 ALIVE = 0.2  # seconds between two looks at whether the kernel lives
 END = 0.01  # seconds between two looks at whether it has ended as asked
 SAVE = 1.0  # seconds of a cell after which what it showed so far is saved, and again
+LOOK = 1.0  # seconds between two looks for an answer that should announce itself
 IOPUB = 60  # seconds that a cell's last output may come after its end
 RICH = 16  # times as many bytes as printed text: what a cell may show as pictures and the like
 
@@ -37,6 +39,27 @@ class KernelError(Exception):
         super().__init__(message)
         self.code = code
         self.started = started
+
+
+def watchful(get_msg: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """A channel's `get_msg` that looks again now and then, not only when it is woken.
+
+    ZeroMQ wakes a reader once for a message, and whoever uses the same socket at that moment,
+    as a widget's state that is sent does, can take that away (ZMQ_FD in zmq_getsockopt(3)). A
+    cell's answer that lies there unseen would be waited for for ever.
+    """
+
+    async def again(timeout: float | None = None) -> Any:
+        end = math.inf if timeout is None else time.monotonic() + timeout
+        while True:
+            left = end - time.monotonic()
+            try:
+                return await get_msg(timeout=max(0.0, min(LOOK, left)))
+            except Empty:
+                if left <= LOOK:
+                    raise
+
+    return again
 
 
 class TruthfulManager(NotebookExecutionManager):
@@ -118,6 +141,8 @@ class Client(PapermillNotebookClient):
         assert self.km is not None
         self.kc = self.km.client()
         self.kc.start_channels()
+        shell = self.kc.shell_channel
+        vars(shell)["get_msg"] = watchful(shell.get_msg)
         deadline = time.monotonic() + self.startup_timeout
         try:
             while not await self._answers():

@@ -35,8 +35,10 @@ def test_an_ordinary_run_has_no_grid(notebook: Notebook):
     panel = notebook.panel("Start")
     panel.show()
     panel.unfold("Training")
-    panel.enter("qat", "0")
+    panel.drag("qat", -400)
+    assert panel.readout("qat") == "0"
     panel.press("Start")
+    panel.until(lambda p: p.state != "finished", "another run")
     panel.until_state("finished")
     assert panel.root.get_by_role("img", name=re.compile("on their grid")).count() == 0
 
