@@ -52,7 +52,8 @@ def test_the_search_ends_with_a_verdict(notebook: Notebook):
     for cell in notebook.page.locator(".jp-Notebook .jp-Cell").all():
         cell.scroll_into_view_if_needed()  # what is far away is drawn later
     eventually(notebook.page, said.count, "a verdict")
-    picture = notebook.page.get_by_role("img", name="mAP50-95 against latency of candidates")
+    drawn = notebook.page.locator(".js-plotly-plot")
+    picture = drawn.filter(has_text=re.compile("milliseconds an image"))
     eventually(notebook.page, picture.count, "the picture of all candidates")
 
 
