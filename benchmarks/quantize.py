@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import Row, interleaved, median_ratio
-from labkit.quantize.process import Worker
-from labkit.quantize.quiet import no_telemetry
+from labkit.quantize.runtimes.process import Worker
+from labkit.quantize.runtimes.quiet import no_telemetry
 
 ROUNDS, BURST = 20, 10
 THAN_STOCK, THAN_FLOAT, SIZE, DROP, SECONDS = 2.5, 1.4, 0.30, 0.01, 300
@@ -35,7 +35,7 @@ EPOCHS = 10  # of a fine-tuning on the data, where no weights are given
 def rows() -> list[Row]:
     """Speed, size and accuracy against both peers, and how long the search takes."""
     from labkit.quantize import search
-    from labkit.quantize.verdict import best_float
+    from labkit.quantize.deploy.verdict import best_float
 
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
@@ -165,7 +165,7 @@ def _accuracy(detector: Any, data: Any, file: Path) -> Any:
     import torch
     from ultralytics.utils.nms import non_max_suppression
 
-    from labkit.quantize.accuracy import Truth
+    from labkit.quantize.deploy.accuracy import Truth
     from labkit.vision.evaluation import samples
 
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from labkit.quantize.quiet import no_telemetry
+from labkit.quantize.runtimes.quiet import no_telemetry
 from labkit.registry import Registry
 
 no_telemetry()  # tests use the runtimes themselves as well

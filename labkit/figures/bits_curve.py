@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
-
-import numpy as np
 
 from labkit.figures import theme
 from labkit.figures.axes import axis
 from labkit.figures.base import Spec, figure
+from labkit.figures.score_lines import score_lines
 
 Bits = int | str
 Points = Sequence[tuple[Bits, float]]
@@ -39,49 +37,17 @@ def bits_curve(
     met = {one for points in curves.values() for one, _ in points} | set(bits)
     places = [one for one in ORDER if one in met or (now and one == now[0])]
     labels = [str(one) for one in places]
-    data: list[dict[str, Any]] = [
-        {
-            "type": "scatter",
-            "mode": "lines",
-            "name": "float32",
-            "x": labels[:1] + labels[-1:],
-            "y": [float32] * min(2, len(labels) * 2),
-            "line": {"color": theme.INK, "width": 1.5, "dash": "dot"},
-            "hovertemplate": f"float32: {what} %{{y:.3f}}<extra></extra>",
-        }
-    ]
-    for k, (name, points) in enumerate(curves.items()):
-        known = sorted(points, key=lambda point: ORDER.index(point[0]))
-        color = theme.CATEGORIES[k % len(theme.CATEGORIES)]
-        data.append(
-            {
-                "type": "scatter",
-                "mode": "lines+markers",
-                "name": name,
-                "x": [str(one) for one, _ in known],
-                "y": np.array([y for _, y in known], np.float64),
-                "line": {"color": color, "width": 2},
-                "marker": {"color": color, "size": 7},
-                "hovertemplate": f"{name}<br>%{{x}} bits: {what} %{{y:.3f}}<extra></extra>",
-            }
-        )
-    here = [now] if now else []
-    data.append(
-        {
-            "type": "scatter",
-            "mode": "markers",
-            "name": "now",
-            "showlegend": bool(here),
-            "x": [str(one) for one, _ in here],
-            "y": [y for _, y in here],
-            "marker": {
-                "color": theme.WARNING,
-                "size": 13,
-                "symbol": "diamond",
-                "line": {"color": theme.OUTLINE, "width": 1},
-            },
-            "hovertemplate": f"now, %{{x}} bits: {what} %{{y:.3f}}<extra></extra>",
-        }
+    known = {
+        name: [(str(one), score) for one, score in sorted(points, key=lambda p: ORDER.index(p[0]))]
+        for name, points in curves.items()
+    }
+    data = score_lines(
+        known,
+        before=("float32", float32),
+        ends=labels[:1] + labels[-1:],
+        now=(str(now[0]), now[1]) if now else None,
+        at="%{x} bits",
+        what=what,
     )
     layout = theme.layout(f"{what} against the bits of a weight", height=height)
     layout["xaxis"] = axis(

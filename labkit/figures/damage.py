@@ -10,6 +10,7 @@ import numpy as np
 from labkit.figures import theme
 from labkit.figures.axes import axis
 from labkit.figures.base import Spec, figure
+from labkit.figures.score_lines import score_lines
 
 Curve = Sequence[tuple[float, float]]
 
@@ -40,49 +41,13 @@ def damage_curve(
     if span is None:
         span = (min(amounts, default=0.0), max(amounts, default=1.0))
     low, high = span if span[1] > span[0] else (span[0], span[0] + 1)
-    data: list[dict[str, Any]] = [
-        {
-            "type": "scatter",
-            "mode": "lines",
-            "name": "undamaged",
-            "x": [low, high],
-            "y": [undamaged, undamaged],
-            "line": {"color": theme.INK, "width": 1.5, "dash": "dot"},
-            "hovertemplate": f"undamaged: {what} %{{y:.3f}}<extra></extra>",
-        }
-    ]
-    for k, (name, curve) in enumerate(curves.items()):
-        points = np.array(sorted(curve), np.float64).reshape(-1, 2)
-        color = theme.CATEGORIES[k % len(theme.CATEGORIES)]
-        data.append(
-            {
-                "type": "scatter",
-                "mode": "lines+markers",
-                "name": name,
-                "x": points[:, 0],
-                "y": points[:, 1],
-                "line": {"color": color, "width": 2},
-                "marker": {"color": color, "size": 7},
-                "hovertemplate": f"{name}<br>%{{x:.3g}}: {what} %{{y:.3f}}<extra></extra>",
-            }
-        )
-    here = [now] if now else []
-    data.append(
-        {
-            "type": "scatter",
-            "mode": "markers",
-            "name": "now",
-            "showlegend": bool(here),
-            "x": [x for x, _ in here],
-            "y": [y for _, y in here],
-            "marker": {
-                "color": theme.WARNING,
-                "size": 13,
-                "symbol": "diamond",
-                "line": {"color": theme.OUTLINE, "width": 1},
-            },
-            "hovertemplate": f"now %{{x:.3g}}: {what} %{{y:.3f}}<extra></extra>",
-        }
+    data = score_lines(
+        {name: sorted(curve) for name, curve in curves.items()},
+        before=("undamaged", undamaged),
+        ends=(low, high),
+        now=now,
+        at="%{x:.3g}",
+        what=what,
     )
     room = 0.03 * (high - low)
     layout = theme.layout(f"{what} against {unit}", height=height)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from labkit.quantize.activations import Activations, calibrate
 from labkit.quantize.fake import fake_quantized, folded
 from labkit.quantize.grid import Grid, grid
 from labkit.quantize.scheme import Bits, Scheme, spoken
-from labkit.quantize.sensitivity import Sensitivity, bits_curve, watch_sensitivity
+from labkit.quantize.sensitivity import Sensitivity, bits_curve, sensitivity
 from labkit.vision.detections import Detections, predict, read_image
 from labkit.vision.detector import Detector, open_detector
 from labkit.vision.evaluation import Metrics, evaluate
@@ -36,6 +37,10 @@ CURVE: tuple[Bits, ...] = (2, 3, 4, 5, 6, 8)
 KEPT_CURVES = 4
 MAPPED = "mAP50-95"
 Recipe = tuple[Bits, str]
+
+
+class _Overtaken(Exception):  # noqa: N818
+    """Something else has been asked for meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -217,16 +222,20 @@ class QuantizeViews:
         assert self.data is not None
         choice = self.choice
         self._paint("which layer hurts most: measuring all at once …")
-        for result in watch_sensitivity(
-            self._float, self.data, choice.bits, choice.scheme, activations=self._ranges(),
-            limit=self.limit, imgsz=self.imgsz,
-        ):  # fmt: skip
+
+        def told(result: Sensitivity) -> None:
             self.sensitivity = result
             done = len(result.layers)
             self._paint(f"which layer hurts most: {done} of {result.total} …")
             if self._overtaken():
-                return
-        self._paint()
+                raise _Overtaken
+
+        with suppress(_Overtaken):
+            sensitivity(
+                self._float, self.data, choice.bits, choice.scheme, activations=self._ranges(),
+                limit=self.limit, imgsz=self.imgsz, on_progress=told,
+            )  # fmt: skip
+            self._paint()
 
     # --- figures -----------------------------------------------------------------------
 

@@ -7,7 +7,6 @@ from .fake import folded as folded
 from .activations import calibrate as calibrate
 from .activations import Activations as Activations
 from .sensitivity import sensitivity as sensitivity
-from .sensitivity import watch_sensitivity as watch_sensitivity
 from .sensitivity import Sensitivity as Sensitivity
 from .sensitivity import LayerSensitivity as LayerSensitivity
 from .sensitivity import bits_curve as bits_curve
@@ -18,8 +17,9 @@ from .qat import qat_onnx as qat_onnx
 from .qat import qat_candidates as qat_candidates
 
 # the choice
-from .search import search as search
-from .candidates import Candidate as Candidate
-from .candidates import default_candidates as default_candidates
-from .choice import Choice as Choice
-from .choice import Measured as Measured
+from .deploy.search import search as search
+from .deploy.candidates import Candidate as Candidate
+from .deploy.candidates import default_candidates as default_candidates
+from .deploy.choice import Choice as Choice
+from .deploy.choice import Measured as Measured
+from .runtimes.quiet import no_telemetry as no_telemetry

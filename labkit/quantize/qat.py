@@ -19,8 +19,8 @@ from torch import Tensor
 
 from labkit.errors import FileError, LabError
 from labkit.files import write_atomically
-from labkit.quantize.candidates import Candidate
-from labkit.quantize.export import write_onnx
+from labkit.quantize.deploy.candidates import Candidate
+from labkit.quantize.runtimes.export import write_onnx
 from labkit.vision.detector import Detector, open_detector
 from labkit.vision.finetuning import checkpoint
 from labkit.vision.quiet import silent, ultralytics

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -160,6 +160,7 @@ def sensitivity(
     limit: int | None = 20,
     imgsz: int | None = None,
     nms: bool = True,
+    on_progress: Callable[[Sensitivity], object] | None = None,
 ) -> Sensitivity:
     """Quantize one layer at a time and measure what it does; the detector stays as it is.
 
@@ -174,37 +175,16 @@ def sensitivity(
         head: whether the last block is among them.
         activations: from `calibrate`: what a layer reads is rounded with its weights.
         measure_map: whether mAP is measured as well: an evaluation per layer.
+        on_progress: told what is known, first without any layer, then with one more each time;
+            what it raises ends the measuring.
 
     Raises:
         LabError: see `grid`, `evaluate` and `labkit.weights.names.select`.
     """
-    (*_, last) = watch_sensitivity(
-        detector, data, bits, scheme, layers=layers, each=each, head=head, activations=activations,
-        measure_map=measure_map, split=split, limit=limit, imgsz=imgsz, nms=nms,
-    )  # fmt: skip
-    return last
-
-
-def watch_sensitivity(
-    detector: Detector,
-    data: DataSet,
-    bits: Bits = 8,
-    scheme: Scheme | str = "symmetric channel",
-    *,
-    layers: str | Iterable[str] | None = None,
-    each: Each = "layer",
-    head: bool = True,
-    activations: Activations | None = None,
-    measure_map: bool = True,
-    split: str = "val",
-    limit: int | None = 20,
-    imgsz: int | None = None,
-    nms: bool = True,
-) -> Iterator[Sensitivity]:
-    """The same, as it becomes known: first without any layer, then with one more each time."""
     if each not in ("layer", "tensor"):
         raise LabError(unknown("each", each, ("layer", "tensor")))
     bits, scheme = checked_bits(bits), Scheme.of(scheme)
+    tell = on_progress or (lambda _: None)
     own = folded(detector)
     own = dataclasses.replace(own, model=one_head(own.model, nms))
     size = imgsz or detector.imgsz
@@ -234,7 +214,7 @@ def watch_sensitivity(
         bits, scheme, activations.bits if activations else None, (), len(groups),
         before, whole, but_head, whole_sqnr, but_head_sqnr,
     )  # fmt: skip
-    yield result
+    tell(result)
     for group, names in groups.items():
         ratio, metrics = measured(names)
         one = LayerSensitivity(
@@ -248,7 +228,8 @@ def watch_sensitivity(
             head=layer_of(names[0]) == last,
         )
         result = dataclasses.replace(result, layers=(*result.layers, one))
-        yield result
+        tell(result)
+    return result
 
 
 @torch.inference_mode()

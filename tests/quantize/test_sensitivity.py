@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from labkit.errors import LabError
-from labkit.quantize import bits_curve, calibrate, fake_quantized, sensitivity, watch_sensitivity
+from labkit.quantize import bits_curve, calibrate, fake_quantized, sensitivity
 from labkit.quantize.fake import head_of, quantizable
 from labkit.quantize.sensitivity import outputs_sqnr, raw_outputs
 from labkit.vision import evaluate, open_data
@@ -101,7 +101,9 @@ def test_map_is_evaluates(data):
 def test_it_is_watched_layer_by_layer_and_tensor_by_tensor(tiny_detector, tiny_data):
     layers = ["model.0", "model.2"]
     more = {"layers": layers, "imgsz": SIZE, "measure_map": False}
-    steps = list(watch_sensitivity(tiny_detector, tiny_data, 4, **more))
+    steps = []
+    last = sensitivity(tiny_detector, tiny_data, 4, on_progress=steps.append, **more)
+    assert last is steps[-1]
     assert [len(step.layers) for step in steps] == [0, 1, 2]
     assert {step.total for step in steps} == {2}
     assert "no layer" in steps[0].words()[0]

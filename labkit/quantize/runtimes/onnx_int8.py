@@ -19,6 +19,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from labkit.quantize.runtimes.quiet import no_telemetry
+
 WEIGHTED = ("Conv", "Gemm", "MatMul", "ConvTranspose")
 
 
@@ -69,17 +71,18 @@ def quantize(base: Path, calibration: Path, ranges: Path, recipe: OnnxInt8, to: 
     Args:
         base: the float file.
         calibration: images for what is not in `ranges`.
-        ranges: what `labkit.quantize.calibration.observe` has left.
+        ranges: what `labkit.quantize.runtimes.calibration.observe` has left.
         recipe: how.
         to: the file to write.
 
     Raises:
         Exception: whatever ONNX Runtime raises.
     """
+    no_telemetry()
     import onnx
     from onnxruntime.quantization import CalibrationMethod, QuantType, quantize_static
 
-    from labkit.quantize.calibration import METHODS, OPTIONS, Images
+    from labkit.quantize.runtimes.calibration import METHODS, OPTIONS, Images
 
     model = onnx.load(base)
     activations = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}[recipe.activations]

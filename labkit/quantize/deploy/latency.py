@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from labkit.quantize.process import Worker, WorkerError
+from labkit.quantize.runtimes.process import Worker, WorkerError
 
 ROUNDS = 8
 BURST = 6  # images of one file in a row

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from labkit.quantize.runtimes.quiet import no_telemetry
+
 QUANTIZE = ("QuantizeLinear", "DequantizeLinear", "FakeQuantize")
 ONNX_WEIGHTED = ("Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul")
 ONNX_INTEGER = ("QLinearConv", "QLinearMatMul", "QGemm", "MatMulInteger", "ConvInteger")
@@ -60,6 +62,7 @@ def _onnxruntime(file: Path) -> dict[str, Any]:
     """The operators that are left once ONNX Runtime has fused what it fuses here."""
     import tempfile
 
+    no_telemetry()
     import onnx
     import onnxruntime
 
@@ -75,6 +78,7 @@ def _onnxruntime(file: Path) -> dict[str, Any]:
 
 
 def _openvino(file: Path) -> dict[str, Any]:
+    no_telemetry()
     import openvino
 
     operations = openvino.Core().read_model(file).get_ops()

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from labkit.quantize.runtimes.quiet import no_telemetry
+
 if TYPE_CHECKING:
-    from labkit.quantize.worker import Task
+    from labkit.quantize.runtimes.worker import Task
 
 
 def torch_weights(task: Task) -> list[Path]:
@@ -22,7 +24,7 @@ def torch_weights(task: Task) -> list[Path]:
     import torch
     from safetensors.torch import save_file
 
-    from labkit.quantize.export import deployed
+    from labkit.quantize.runtimes.export import deployed
 
     dtype = getattr(torch, task.recipe.get("dtype", "float32"))
     tensors = deployed(task.weights).state_dict()
@@ -40,6 +42,7 @@ def onnx_float(task: Task) -> list[Path]:
 
 def onnx_half(task: Task) -> list[Path]:
     """Weights and arithmetic in fp16 where the processor has it, inputs and outputs in fp32."""
+    no_telemetry()
     import onnx
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
@@ -50,7 +53,7 @@ def onnx_half(task: Task) -> list[Path]:
 
 def onnx_int8(task: Task) -> list[Path]:
     """Static quantization of ONNX Runtime."""
-    from labkit.quantize.onnx_int8 import OnnxInt8, quantize
+    from labkit.quantize.runtimes.onnx_int8 import OnnxInt8, quantize
 
     recipe = OnnxInt8.of(task.recipe)
     file = Path(task.folder, "model.onnx")
@@ -61,7 +64,7 @@ def onnx_int8(task: Task) -> list[Path]:
 
 def openvino(task: Task) -> list[Path]:
     """The exported file, converted; `compress` stores weights as fp16."""
-    from labkit.quantize import openvino_int8
+    from labkit.quantize.runtimes import openvino_int8
 
     to = Path(task.folder, "model.xml")
     model = openvino_int8.convert(Path(task.base))
@@ -70,14 +73,14 @@ def openvino(task: Task) -> list[Path]:
 
 def openvino_quantized(task: Task) -> list[Path]:
     """NNCF's quantization, plain or accuracy-controlled."""
-    from labkit.quantize import openvino_int8
-    from labkit.quantize.openvino_file import slim
-    from labkit.quantize.worker import pixels
+    from labkit.quantize.runtimes import openvino_int8
+    from labkit.quantize.runtimes.openvino_file import slim
+    from labkit.quantize.runtimes.worker import pixels
 
     calibration = np.load(task.calibration)
     control = {}
     if task.recipe.get("controlled"):
-        from labkit.quantize.accuracy import Truth
+        from labkit.quantize.deploy.accuracy import Truth
 
         truth = Truth.read(Path(task.accuracy["truth"]))
         images = np.load(task.validation)
@@ -97,7 +100,7 @@ def given(task: Task) -> list[Path]:
     """An ONNX file that is there already: as it is, or converted for OpenVINO."""
     file = Path(task.recipe["file"])
     if task.runtime == "openvino":
-        from labkit.quantize import openvino_int8
+        from labkit.quantize.runtimes import openvino_int8
 
         return openvino_int8.save(openvino_int8.convert(file), Path(task.folder, "model.xml"))
     copy = Path(task.folder, "model.onnx")

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from labkit.quantize.sessions import OpenVinoSession
+from labkit.quantize.runtimes.sessions import OpenVinoSession
 
 Element = ElementTree.Element
 

@@ -15,13 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from labkit.quantize.accuracy import Truth
-from labkit.quantize.asked import Asked
-from labkit.quantize.calibration import write_images
-from labkit.quantize.candidates import Candidate
-from labkit.quantize.choice import Measured
-from labkit.quantize.onnx_int8 import OnnxInt8
-from labkit.quantize.process import Worker, WorkerError
+from labkit.quantize.deploy.accuracy import Truth
+from labkit.quantize.deploy.asked import Asked
+from labkit.quantize.deploy.candidates import Candidate
+from labkit.quantize.deploy.choice import Measured
+from labkit.quantize.runtimes.onnx_int8 import OnnxInt8
+from labkit.quantize.runtimes.process import Worker, WorkerError
 from labkit.vision.evaluation import Samples
 
 SEEN = "validation"  # ranges on the images that accuracy is measured on
@@ -52,7 +51,8 @@ class Building:
     def add_images(self, name: str, known: Samples) -> None:
         """Images that workers can read, for calibration or validation."""
         images = np.concatenate([images.numpy() for _, images in known.batches()])
-        self._images[name] = write_images(images, self.folder / f"{name}.npy")
+        self._images[name] = self.folder / f"{name}.npy"
+        np.save(self._images[name], images)
 
     def ranges(self, name: str) -> Path | None:
         """Calibrated ranges, where there are some: "min-max", `SEEN` …"""

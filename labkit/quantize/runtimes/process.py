@@ -28,16 +28,16 @@ class WorkerError(Exception):
 
 
 class Worker:
-    """`python -m labkit.quantize.worker`, which ends with its parent.
+    """`python -m labkit.quantize.runtimes.worker`, which ends with its parent.
 
     Args:
-        task: what it is about, as JSON values (see `labkit.quantize.worker`).
+        task: what it is about, as JSON values (see `labkit.quantize.runtimes.worker`).
         log: the file that takes what the process prints.
         module: what is run.
     """
 
     def __init__(
-        self, task: dict[str, Any], log: Path, module: str = "labkit.quantize.worker"
+        self, task: dict[str, Any], log: Path, module: str = "labkit.quantize.runtimes.worker"
     ) -> None:
         self._log = log
         package = str(Path(__file__).parents[2])
@@ -71,7 +71,7 @@ class Worker:
         """Let it do one thing, and wait for the answer.
 
         Args:
-            what: a name in `labkit.quantize.worker.DEEDS`.
+            what: a name in `labkit.quantize.runtimes.worker.DEEDS`.
             timeout: seconds; a worker that takes longer is ended.
             arguments: JSON values.
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from labkit.quantize.quiet import no_telemetry
+from labkit.quantize.runtimes.quiet import no_telemetry
 
 WEIGHTED = ("Convolution", "GroupConvolution", "MatMul", "ConvolutionBackpropData")
 
@@ -29,6 +29,7 @@ def convert(base: Path) -> Any:
 
 def save(model: Any, to: Path, compress: bool = False) -> list[Path]:
     """Write a model: `model.xml` and `model.bin`; `compress` stores float weights as fp16."""
+    no_telemetry()
     import openvino
 
     openvino.save_model(model, to, compress_to_fp16=compress)

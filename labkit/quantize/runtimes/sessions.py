@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from labkit.quantize.quiet import no_telemetry
+from labkit.quantize.runtimes.quiet import no_telemetry
 
 
 class Session(Protocol):
@@ -63,7 +63,7 @@ class TorchSession:
     def __init__(self, file: str, threads: int, autocast: str | None = None) -> None:
         import torch
 
-        from labkit.quantize.export import deployed
+        from labkit.quantize.runtimes.export import deployed
 
         torch.set_num_threads(threads)
         self._torch, self._threads = torch, threads
@@ -94,6 +94,7 @@ def _openvino(file: str, threads: int, options: Mapping[str, Any]) -> Session:
 
 def _tensorrt(file: str, threads: int, options: Mapping[str, Any]) -> Session:
     """TensorRT as a provider of ONNX Runtime, which must have been built with it."""
+    no_telemetry()
     import onnxruntime
 
     name = "TensorrtExecutionProvider"

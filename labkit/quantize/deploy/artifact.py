@@ -14,7 +14,7 @@ from labkit.errors import LabError
 from labkit.files import write_atomically
 
 if TYPE_CHECKING:
-    from labkit.quantize.choice import Choice, Measured
+    from labkit.quantize.deploy.choice import Choice, Measured
 
 FORMAT = "labkit.artifact/1"
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkit.errors import LabError
-from labkit.quantize.candidates import Candidate
-from labkit.quantize.measure import Latency
+from labkit.quantize.deploy.candidates import Candidate
+from labkit.quantize.deploy.latency import Latency
 
 if TYPE_CHECKING:
-    from labkit.quantize.calibration import Reach
+    from labkit.quantize.deploy.reach import Reach
     from labkit.results import Table
 
 TARGETS = ("latency", "size")
@@ -34,7 +34,7 @@ class Measured:
         memory: bytes its process has used at most, the runtime's own included.
         map50, map: of boxes on the validation images, in 0 to 1.
         agreement: share of boxes in common with the network in fp32 (see
-            `labkit.quantize.accuracy.agreement`).
+            `labkit.quantize.deploy.accuracy.agreement`).
         stored: share of the weights that are stored as integers.
         nodes: quantize and dequantize nodes in the file.
         integer, weighted: operators with weights that are computed in integers, of how many.
@@ -171,7 +171,7 @@ class Choice:
     @property
     def verdict(self) -> str:
         """What to do on this machine, in words."""
-        from labkit.quantize.verdict import verdict
+        from labkit.quantize.deploy.verdict import verdict
 
         return verdict(self)
 
@@ -204,8 +204,8 @@ class Choice:
         }
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the chosen artifact with its card: see `labkit.quantize.artifact.save`."""
-        from labkit.quantize.artifact import save
+        """Write the chosen artifact with its card: see `labkit.quantize.deploy.artifact.save`."""
+        from labkit.quantize.deploy.artifact import save
 
         return save(self, path)
 

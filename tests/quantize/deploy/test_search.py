@@ -10,7 +10,7 @@ import pytest
 
 from labkit.errors import LabError
 from labkit.quantize import search
-from labkit.quantize.candidates import Candidate, default_candidates
+from labkit.quantize.deploy.candidates import Candidate, default_candidates
 from labkit.vision import open_data, open_detector, predict
 from labkit.vision.evaluation import samples
 from tests.vision.finetuning import tiny

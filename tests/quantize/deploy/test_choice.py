@@ -8,9 +8,9 @@ import pytest
 
 from labkit import figures
 from labkit.errors import LabError
-from labkit.quantize.candidates import Candidate, chosen, default_candidates
-from labkit.quantize.choice import Choice, Measured, choose, pareto
-from labkit.quantize.measure import Latency, latency
+from labkit.quantize.deploy.candidates import Candidate, chosen, default_candidates
+from labkit.quantize.deploy.choice import Choice, Measured, choose, pareto
+from labkit.quantize.deploy.latency import Latency, latency
 
 
 def row(name, ms, size, accuracy, precision="int8", runtime="onnxruntime", **more):

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from labkit.errors import LabError, unknown
-from labkit.quantize import calibration as calibrating
-from labkit.quantize.choice import TARGETS
+from labkit.quantize.deploy.choice import TARGETS
+from labkit.quantize.deploy.reach import FEW
 from labkit.vision.data import DataSet, open_data
 from labkit.vision.detector import Detector, open_detector
 from labkit.vision.evaluation import Samples, same_classes, samples
@@ -38,7 +38,7 @@ class Asked:
     def doubtful(self) -> bool:
         """Whether better calibration is at hand."""
         more = min(len(self.data.train), CALIBRATION_IMAGES) > len(self.calibrating)
-        return self.foreign or (len(self.calibrating) < calibrating.FEW and more)
+        return self.foreign or (len(self.calibrating) < FEW and more)
 
     def control(self) -> Samples:
         """Images of the data's own, as many as a search takes by default."""
@@ -73,7 +73,7 @@ def check(
     limit: int | None,
     threads: int | None,
 ) -> Asked:
-    """Read weights and data. Arguments and errors: see `labkit.quantize.search.search`."""
+    """Read weights and data. Arguments and errors: see `labkit.quantize.search`."""
     if target not in TARGETS:
         raise LabError(unknown("target", target, TARGETS))
     if not 0 <= max_drop <= 1:

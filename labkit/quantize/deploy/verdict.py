@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from labkit.quantize.choice import Choice, Measured
+    from labkit.quantize.deploy.choice import Choice, Measured
 
 WORTH_IT = 1.1  # int8 has to be faster than float by a tenth to be worth its trouble
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from labkit.quantize.openvino_file import slim
-from labkit.quantize.openvino_int8 import floating, save
+from labkit.quantize.runtimes.openvino_file import slim
+from labkit.quantize.runtimes.openvino_int8 import floating, save
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_a_slim_file_is_shorter_and_gives_the_same(model, tmp_path):
 
 
 def test_what_cannot_be_slimmed_stays(model, tmp_path, monkeypatch):
-    from labkit.quantize import openvino_file
+    from labkit.quantize.runtimes import openvino_file
 
     file, _ = save(model, tmp_path / "model.xml")
     long = file.read_bytes()

@@ -9,9 +9,9 @@ from click.testing import CliRunner
 
 from labkit import quantize
 from labkit.cli import main
-from labkit.quantize.candidates import Candidate
-from labkit.quantize.choice import Choice, Measured
-from labkit.quantize.measure import Latency
+from labkit.quantize.deploy.candidates import Candidate
+from labkit.quantize.deploy.choice import Choice, Measured
+from labkit.quantize.deploy.latency import Latency
 from tests.vision.finetuning import tiny
 
 

@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 
-from labkit.quantize.process import LONGEST, Worker, WorkerError
+from labkit.quantize.runtimes.process import LONGEST, Worker, WorkerError
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def start(tmp_path):
 
     def one(builder):
         task = {"builder": builder, "folder": str(tmp_path)}
-        started.append(Worker(task, tmp_path / "log.txt", "tests.quantize.faulty"))
+        started.append(Worker(task, tmp_path / "log.txt", "tests.quantize.runtimes.faulty"))
         return started[-1]
 
     yield one
@@ -69,9 +69,10 @@ def test_a_worker_ends_with_its_parent(tmp_path):
     script = textwrap.dedent(
         f"""
         import os, pathlib
-        from labkit.quantize.process import Worker
+        from labkit.quantize.runtimes.process import Worker
         task = {{"builder": "hangs"}}
-        worker = Worker(task, pathlib.Path({str(tmp_path / "log.txt")!r}), "tests.quantize.faulty")
+        log = pathlib.Path({str(tmp_path / "log.txt")!r})
+        worker = Worker(task, log, "tests.quantize.runtimes.faulty")
         worker.ask("memory", timeout=60)
         print(worker.pid, flush=True)
         worker._process.stdin.write(b'{{"do": "build"}}\\n')

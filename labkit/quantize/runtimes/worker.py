@@ -1,7 +1,7 @@
 """What runs in a candidate's own process: JSON lines in, JSON lines out, nothing shared.
 
-`python -m labkit.quantize.worker` reads questions `{"do": name, …}`; the first one brings the
-task. Libraries print what they like: it goes to standard error, which the parent keeps.
+`python -m labkit.quantize.runtimes.worker` reads questions `{"do": name, …}`; the first one
+brings the task. Libraries print what they like: it goes to standard error, which the parent keeps.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from labkit.quantize.quiet import no_telemetry
-from labkit.quantize.sessions import Session, open_session
+from labkit.quantize.runtimes.quiet import no_telemetry
+from labkit.quantize.runtimes.sessions import Session, open_session
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Task:
         ranges: the folder of calibrated ranges.
         folder: where the candidate's files go.
         imgsz: the side of the images in pixels.
-        runtime, builder, recipe, options: of the candidate (`labkit.quantize.candidates`).
+        runtime, builder, recipe, options: of the candidate (`labkit.quantize.deploy.candidates`).
         accuracy: for builders that control it: labels and the drop that is allowed.
     """
 
@@ -67,7 +67,7 @@ class Bench:
 
     def build(self) -> dict[str, Any]:
         """Make the candidate's files; the first is the one to open."""
-        from labkit.quantize.builders import BUILDERS
+        from labkit.quantize.runtimes.builders import BUILDERS
 
         began = time.perf_counter()
         files = BUILDERS[self.task.builder](self.task)
@@ -75,13 +75,13 @@ class Bench:
 
     def export(self) -> None:
         """Make the float ONNX file that others start from."""
-        from labkit.quantize.export import export_onnx
+        from labkit.quantize.runtimes.export import export_onnx
 
         export_onnx(self.task.weights, self.task.imgsz, Path(self.task.base))
 
     def observe(self, method: str, images: str, to: str) -> None:
         """Look at images to see how far every activation reaches; the ranges become a file."""
-        from labkit.quantize.calibration import observe
+        from labkit.quantize.runtimes.calibration import observe
 
         observe(Path(self.task.base), Path(images), method, Path(to))
 
@@ -144,7 +144,7 @@ class Bench:
 
     def proof(self) -> dict[str, Any]:
         """What is stored and computed in integers."""
-        from labkit.quantize.proof import proof
+        from labkit.quantize.runtimes.proof import proof
 
         assert self._session is not None
         return proof(self.task.runtime, Path(self.task.file), self._session)

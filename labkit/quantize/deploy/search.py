@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from labkit.errors import LabError
-from labkit.quantize import calibration as calibrating
-from labkit.quantize.asked import CALIBRATION_IMAGES, Asked, check
-from labkit.quantize.building import SEEN, Building
-from labkit.quantize.candidates import Candidate, chosen, control, default_candidates
-from labkit.quantize.choice import Choice, Measured, choose
-from labkit.quantize.machine import computes_in_bfloat16, machine
-from labkit.quantize.measure import BURST, ROUNDS
-from labkit.quantize.running import REFERENCE, Running
+from labkit.quantize.deploy.asked import CALIBRATION_IMAGES, Asked, check
+from labkit.quantize.deploy.building import SEEN, Building
+from labkit.quantize.deploy.candidates import Candidate, chosen, control, default_candidates
+from labkit.quantize.deploy.choice import Choice, Measured, choose
+from labkit.quantize.deploy.latency import BURST, ROUNDS
+from labkit.quantize.deploy.machine import computes_in_bfloat16, machine
+from labkit.quantize.deploy.reach import FEW, Reach, compare
+from labkit.quantize.deploy.running import REFERENCE, Running
+from labkit.quantize.runtimes.calibration import read_ranges
 from labkit.vision.data import DataSet
 
 SENSITIVE_LAYERS = 3  # that mixed precision leaves in float
@@ -157,14 +158,14 @@ def _reference(rows: Sequence[Measured]) -> Measured | None:
     return max(plain, key=lambda row: (row.name == REFERENCE, row.map), default=None)
 
 
-def _reach(building: Building) -> calibrating.Reach | None:
+def _reach(building: Building) -> Reach | None:
     """Ranges of the calibration images beside those of the validation images."""
     ours, theirs = building.ranges("min-max"), building.ranges(SEEN)
     if ours is None or theirs is None:
         return None
-    ranges = calibrating.read_ranges(ours), calibrating.read_ranges(theirs)
+    ranges = read_ranges(ours), read_ranges(theirs)
     asked = building.asked
-    return calibrating.compare(*ranges, len(asked.calibrating), asked.calibration.name)
+    return compare(*ranges, len(asked.calibrating), asked.calibration.name)
 
 
 def _notes(asked: Asked, rows: Sequence[Measured]) -> Iterator[str]:
@@ -172,10 +173,10 @@ def _notes(asked: Asked, rows: Sequence[Measured]) -> Iterator[str]:
     count = len(asked.calibrating)
     if all(row.candidate.is_float for row in rows):
         return
-    if count < calibrating.FEW:
+    if count < FEW:
         images = "images" if count > 1 else "image"
         yield (
-            f"Only {count} calibration {images}: below {calibrating.FEW} the ranges of "
+            f"Only {count} calibration {images}: below {FEW} the ranges of "
             "activations still grow with every image, and what is beyond them is cut off."
         )
     if asked.foreign:

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from labkit.quantize.accuracy import agreement
-from labkit.quantize.building import Building, slug
-from labkit.quantize.choice import Measured
-from labkit.quantize.measure import Latency, interleaved
-from labkit.quantize.process import Worker, WorkerError
+from labkit.quantize.deploy.accuracy import agreement
+from labkit.quantize.deploy.building import Building, slug
+from labkit.quantize.deploy.choice import Measured
+from labkit.quantize.deploy.latency import Latency, interleaved
+from labkit.quantize.runtimes.process import Worker, WorkerError
 
 REFERENCE = "PyTorch fp32"
 BUSY = 0.7  # seconds for which throughput is counted

@@ -24,7 +24,7 @@ class Candidate:
         name: unique among all.
         runtime: torch, onnxruntime, openvino, litert or tensorrt.
         precision: fp32, bf16, fp16, int8, or mixed: int8 with some layers left in float.
-        builder: a name in `labkit.quantize.builders.BUILDERS`.
+        builder: a name in `labkit.quantize.runtimes.builders.BUILDERS`.
         recipe: what the builder is told; JSON values.
         options: what the runtime is told when it opens the file; JSON values.
         why: what it tries, in a few words.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from labkit.quantize.accuracy import Truth, agreement
+from labkit.quantize.deploy.accuracy import Truth, agreement
 from labkit.vision.detector import one_head
 from labkit.vision.evaluation import evaluate, samples
 from tests.vision import networks

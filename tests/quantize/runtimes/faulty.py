@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from labkit.quantize import builders, worker
+from labkit.quantize.runtimes import builders, worker
 
 
 def crashes(task):

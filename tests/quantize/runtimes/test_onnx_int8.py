@@ -6,9 +6,9 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from labkit.quantize.calibration import compare, observe, read_ranges
-from labkit.quantize.onnx_int8 import OnnxInt8, float_nodes, quantize, shorten_names
-from labkit.quantize.proof import proof
+from labkit.quantize.runtimes.calibration import observe, read_ranges
+from labkit.quantize.runtimes.onnx_int8 import OnnxInt8, float_nodes, quantize, shorten_names
+from labkit.quantize.runtimes.proof import proof
 
 
 @pytest.fixture(scope="module")
@@ -116,12 +116,3 @@ def test_short_names_change_no_number(network, tmp_path):
 def test_a_recipe_with_a_slip_is_refused():
     with pytest.raises(ValueError, match="perchannel"):
         OnnxInt8.of({"perchannel": True})
-
-
-def test_ranges_that_do_not_fit_are_counted():
-    calibrated = {"a": (-1.0, 1.0), "b": (0.0, 4.0), "c": (0.0, 1.0), "d": (0.5, 1.0)}
-    seen = {"a": (-1.0, 3.0), "b": (0.0, 1.0), "c": (0.0, 1.05), "d": (0.9, 1.0), "e": (0.0, 1.0)}
-    reach = compare(calibrated, seen, 5, "elsewhere")
-    assert (reach.tensors, reach.beyond, reach.idle) == (4, 1, 1)
-    assert (reach.where, reach.worst) == ("a", 2.0)
-    assert "5 images of elsewhere: 1 of 4" in reach.words()
