@@ -49,11 +49,11 @@ clean: ## remove .venv
 	rm -rf $(VENV)
 
 # A stamp is touched only after its last step, so what was interrupted is done again.
-$(VENV)/.lab: $(VENV)/.python pyproject.toml constraints.txt
+$(VENV)/.lab: $(VENV)/.python pyproject.toml constraints.txt litert.txt
 	$(call install,.)
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.python pyproject.toml constraints.txt
+$(VENV)/.test: $(VENV)/.python pyproject.toml constraints.txt litert.txt
 	$(call install,.[bench$(comma)dask$(comma)parquet$(comma)s3$(comma)test])
 	@touch $(VENV)/.lab $@
 
@@ -73,10 +73,13 @@ $(VENV)/.python:
 
 # Large downloads are named as they come; the rest of pip's log is not worth reading.
 # OpenCV's usual build needs libGL, which a machine without a display may not have.
+# LiteRT's converter is not made for every system.
 define install
 @echo "installing labkit into $(VENV) (several minutes the first time: PyTorch is large)"
 @$(BIN)/python -m pip install $(PIN) --progress-bar off --editable '$(1)' \
   | awk '/^ *Downloading .* MB/ {print "  " $$2, $$3, $$4; fflush()} /^Installing/ {print "  installing"; fflush()}'
 @$(BIN)/python -c 'import cv2' 2>/dev/null \
   || $(BIN)/python -m pip install $(PIN) --quiet --no-deps --force-reinstall opencv-python-headless
+@$(BIN)/python -m pip install $(PIN) --quiet --no-deps --requirement litert.txt 2>/dev/null \
+  || echo "LiteRT's converter is not to be had here: \`labkit quantize\` goes without"
 endef

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ class Building:
         self, asked: Asked, folder: Path, timeout: float, tell: Callable[[str], None]
     ) -> None:
         self.asked, self.folder, self.timeout, self.tell = asked, folder, timeout, tell
-        self._base = folder / "base.onnx"
+        self._base, self._tflite = folder / "base.onnx", folder / "base.tflite"
         self._images: dict[str, Path] = {}
         self.add_images("given", asked.calibrating)
         self.add_images(SEEN, asked.validation)
@@ -70,6 +70,7 @@ class Building:
         task: dict[str, Any] = {
             "weights": str(self._weights),
             "base": str(self._base),
+            "tflite": str(self._tflite),
             "calibration": str(self._images["given"]),
             "validation": str(self._images[SEEN]),
             "ranges": str(self.folder),
@@ -108,40 +109,44 @@ class Building:
 
     def _prepare(self, listed: Sequence[Candidate]) -> dict[str, str]:
         """What several candidates start from; what fails is a problem of those that need it."""
-        problems: dict[str, str] = {}
-        if all(one.builder == "torch" for one in listed):
-            return problems
-        self.tell("exporting")
-        try:
-            with self.worker("export") as worker:
-                worker.ask("export", timeout=self.timeout)
-        except WorkerError as error:
-            problems["onnx"] = f"the export to ONNX failed: {error}"
-            return problems
-        ranged = [one for one in listed if one.builder == "onnx-int8"]
-        recipes = [OnnxInt8.of(dict(one.recipe)) for one in ranged if _valid(one)]
-        jobs: dict[str, tuple[str, str]] = {
+        needed = {need for one in listed for need in _needs(one)}
+        with ThreadPoolExecutor(self.asked.threads) as pool:
+            steps: dict[str, Future[str]] = {}
+            if "litert" in needed:
+                steps["litert"] = pool.submit(self._step, "convert", "conversion for LiteRT")
+            problems = {}
+            if "onnx" in needed and (problem := self._step("export", "export to ONNX")):
+                problems["onnx"] = problem
+            if "onnx" in needed and not problems:
+                for name, (method, images) in self._calibrations(listed).items():
+                    asked = {
+                        "method": method,
+                        "images": str(self._images[images]),
+                        "to": str(self.folder / f"{name}.json"),
+                    }
+                    steps[name] = pool.submit(self._step, "observe", "calibration", name, **asked)
+        found = {name: step.result() for name, step in steps.items()}
+        return problems | {name: problem for name, problem in found.items() if problem}
+
+    def _calibrations(self, listed: Sequence[Candidate]) -> dict[str, tuple[str, str]]:
+        """The method and the images of each file of ranges that is needed."""
+        ranged = [one for one in listed if one.builder == "onnx-int8" and _valid(one)]
+        recipes = [OnnxInt8.of(dict(one.recipe)) for one in ranged]
+        found: dict[str, tuple[str, str]] = {
             one.ranges: (one.calibration, one.images) for one in recipes
         }
         if any(not one.is_float for one in listed):
-            jobs |= {"min-max": ("min-max", "given"), SEEN: ("min-max", SEEN)}
-        self.tell("calibrating")
-        with ThreadPoolExecutor(self.asked.threads) as pool:
-            found = list(pool.map(lambda job: self._observe(job[0], *job[1]), jobs.items()))
-        for name, problem in zip(jobs, found, strict=True):
-            if problem:
-                problems[name] = f"calibration failed: {problem}"
-        return problems
+            found |= {"min-max": ("min-max", "given"), SEEN: ("min-max", SEEN)}
+        return found
 
-    def _observe(self, name: str, method: str, images: str) -> str:
-        """Write `name.json`; what went wrong, if anything did."""
-        asked = {"method": method, "images": str(self._images[images])}
+    def _step(self, deed: str, what: str, name: str = "", **asked: Any) -> str:
+        """One thing that several candidates need; what went wrong, if anything did."""
+        self.tell(what)
         try:
-            with self.worker(name) as worker:
-                to = str(self.folder / f"{name}.json")
-                worker.ask("observe", timeout=self.timeout, to=to, **asked)
+            with self.worker(name or deed) as worker:
+                worker.ask(deed, timeout=self.timeout, **asked)
         except WorkerError as error:
-            return str(error)
+            return f"{what} failed: {error}"
         return ""
 
     def _all_built(self, listed: Sequence[Candidate], problems: dict[str, str]) -> list[Measured]:
@@ -153,10 +158,7 @@ class Building:
         return [dataclasses.replace(built[_recipe(one)], candidate=one) for one in listed]
 
     def _built(self, candidate: Candidate, problems: dict[str, str]) -> Measured:
-        needs = [] if candidate.builder in ("torch", "litert") else ["onnx"]
-        if candidate.builder == "onnx-int8" and _valid(candidate):
-            needs.append(OnnxInt8.of(dict(candidate.recipe)).ranges)
-        for need in needs:
+        for need in _needs(candidate):
             if need in problems:
                 return Measured(candidate, problem=problems[need])
         self.tell(f"building {candidate.name}")
@@ -168,6 +170,17 @@ class Building:
         files = tuple(Path(file) for file in built["files"])
         size = sum(file.stat().st_size for file in files)
         return Measured(candidate, files, size, seconds=built["seconds"])
+
+
+def _needs(candidate: Candidate) -> list[str]:
+    """What a candidate starts from: `onnx`, `litert`, a file of ranges."""
+    if candidate.builder in ("torch", "given"):
+        return []
+    if candidate.builder.startswith("litert"):
+        return ["litert"]
+    if candidate.builder == "onnx-int8" and _valid(candidate):
+        return ["onnx", OnnxInt8.of(dict(candidate.recipe)).ranges]
+    return ["onnx"]
 
 
 def _valid(candidate: Candidate) -> bool:

@@ -62,8 +62,7 @@ def default_candidates(
         bf16: whether this processor computes in bfloat16.
         nvidia: whether there is an NVIDIA GPU.
     """
-    found = [*_torch(bf16), *_onnxruntime(sensitive), *_openvino(bf16)]
-    found.append(Candidate("LiteRT int8", "litert", "int8", "litert", why="Google's runtime"))
+    found = [*_torch(bf16), *_onnxruntime(sensitive), *_openvino(bf16), *_litert()]
     if nvidia:
         found.append(
             Candidate(
@@ -145,6 +144,13 @@ def _openvino(bf16: bool) -> list[Candidate]:
         found.append(one("int8 + bf16", "int8", "openvino-int8", "what is not int8 in bfloat16",
                          "bf16"))  # fmt: skip
     return found
+
+
+def _litert() -> list[Candidate]:
+    return [
+        Candidate("LiteRT fp32", "litert", "fp32", "litert", why="as converted"),
+        Candidate("LiteRT int8", "litert", "int8", "litert-int8", why="weights and activations"),
+    ]
 
 
 def chosen(candidates: Sequence[Candidate], names: Collection[str] | None) -> list[Candidate]:

@@ -5,7 +5,6 @@ They run in the process of their candidate; whatever they raise becomes its row.
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -108,11 +107,20 @@ def given(task: Task) -> list[Path]:
     return [copy]
 
 
-def litert(task: Task) -> list[Path]:
-    """LiteRT's converter is a package of its own, which pins a torch of its own."""
-    if importlib.util.find_spec("litert_torch") is None:
-        raise RuntimeError("litert_torch, which converts for LiteRT, is not installed")
-    raise RuntimeError("labkit has not been taught litert_torch yet")
+def litert_float(task: Task) -> list[Path]:
+    """The converted file as it is."""
+    file = Path(task.folder, "model.tflite")
+    shutil.copyfile(task.tflite, file)
+    return [file]
+
+
+def litert_int8(task: Task) -> list[Path]:
+    """Weights and activations in int8, by LiteRT's own quantizer."""
+    from labkit.quantize.runtimes.litert import quantize
+
+    file = Path(task.folder, "model.tflite")
+    quantize(Path(task.tflite), np.load(task.calibration), file)
+    return [file]
 
 
 BUILDERS: dict[str, Callable[[Task], list[Path]]] = {
@@ -123,5 +131,6 @@ BUILDERS: dict[str, Callable[[Task], list[Path]]] = {
     "openvino": openvino,
     "openvino-int8": openvino_quantized,
     "given": given,
-    "litert": litert,
+    "litert": litert_float,
+    "litert-int8": litert_int8,
 }

@@ -56,9 +56,7 @@ def write_onnx(network: Any, imgsz: int, to: Path) -> None:
 
 
 def deployed(weights: str | os.PathLike[str]) -> nn.Module:
-    """The network as an export has it: one head, BatchNorm folded; `(boxes, …)` of an image."""
-    import torch
-
+    """The network as an export has it: one head, BatchNorm folded; (1, n, 6) boxes of an image."""
     from labkit.vision.quiet import silent, ultralytics
 
     ultralytics()
@@ -68,9 +66,19 @@ def deployed(weights: str | os.PathLike[str]) -> nn.Module:
     with silent():
         network.end2end = end_to_end(network)
         network = network.fuse(verbose=False)
-    network.to(memory_format=torch.channels_last)
-    found: nn.Module = network if network.end2end else _Suppressed(network)
+    found = _EndToEnd(network) if network.end2end else _Suppressed(network)
     return found.eval()
+
+
+class _EndToEnd(nn.Module):
+    """A network whose boxes are final, without the features that it gives beside them."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Any) -> Any:
+        return self.network(image)[0]
 
 
 class _Suppressed(nn.Module):
@@ -80,7 +88,7 @@ class _Suppressed(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, image: Any) -> tuple[Any]:
+    def forward(self, image: Any) -> Any:
         from ultralytics.utils.nms import non_max_suppression
 
         found = self.network(image)
@@ -88,7 +96,7 @@ class _Suppressed(nn.Module):
         rows = non_max_suppression(
             boxes.float(), CONFIDENCE, OVERLAP, multi_label=False, max_det=MOST
         )
-        return (rows[0][None],)
+        return rows[0][None]
 
 
 def _network(weights: str | os.PathLike[str]) -> Any:

@@ -28,6 +28,8 @@ def proof(runtime: str, file: Path, session: Any) -> dict[str, Any]:
         return {**_onnx(file), **_onnxruntime(file)}
     if runtime == "openvino":
         return {**_openvino(file), **_openvino_computed(session)}
+    if runtime == "litert":
+        return _litert(file)
     return {"stored": 0.0, "nodes": 0, "integer": None, "weighted": None}
 
 
@@ -101,3 +103,31 @@ def _openvino_computed(session: Any) -> dict[str, Any]:
             weighted += 1
             integer += told.get("runtimePrecision", "").lower() in ("i8", "u8")
     return {"integer": integer, "weighted": weighted}
+
+
+def _litert(file: Path) -> dict[str, Any]:
+    """LiteRT computes in integers what reads integers alone."""
+    import numpy as np
+    import torch
+
+    from labkit.quantize.runtimes.litert import WEIGHTED, operations
+    from labkit.weights.tflite_file import read
+
+    tensors, _ = read(file)
+    stored = (
+        (tuple(tensor.shape), tensor.dtype == torch.int8)
+        for tensor in tensors.values()
+        if tensor.dtype == torch.int8 or tensor.is_floating_point()
+    )
+    every, known = operations(file)
+    kinds = [
+        [known[number]["dtype"] for number in one.inputs if number in known]
+        for one in every
+        if one.name in WEIGHTED
+    ]
+    return {
+        "stored": _share(stored),
+        "nodes": sum(one.name in ("QUANTIZE", "DEQUANTIZE") for one in every),
+        "integer": sum(all(np.issubdtype(kind, np.integer) for kind in one) for one in kinds),
+        "weighted": len(kinds),
+    }

@@ -67,7 +67,7 @@ class TorchSession:
 
         torch.set_num_threads(threads)
         self._torch, self._threads = torch, threads
-        self._network = deployed(file)
+        self._network = deployed(file).to(memory_format=torch.channels_last)
         self._autocast = getattr(torch, autocast) if autocast else None
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
@@ -76,8 +76,26 @@ class TorchSession:
             torch.set_num_threads(self._threads)
         lower = torch.autocast("cpu", self._autocast, enabled=self._autocast is not None)
         with torch.inference_mode(), lower:
-            found: np.ndarray = self._network(torch.from_numpy(image))[0].float().numpy()
-        return found if found.ndim == 3 else found[None]
+            boxes: np.ndarray = self._network(torch.from_numpy(image)).float().numpy()
+        return boxes
+
+
+class LiteRtSession:
+    """A file in LiteRT, on the processor."""
+
+    def __init__(self, file: str, threads: int) -> None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        self.interpreter = Interpreter(file, num_threads=threads)
+        self.interpreter.allocate_tensors()
+        (self._input,) = self.interpreter.get_input_details()
+        (self._output,) = self.interpreter.get_output_details()
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        self.interpreter.set_tensor(self._input["index"], image)
+        self.interpreter.invoke()
+        boxes: np.ndarray = self.interpreter.get_tensor(self._output["index"])
+        return boxes
 
 
 def _torch(file: str, threads: int, options: Mapping[str, Any]) -> Session:
@@ -90,6 +108,10 @@ def _onnxruntime(file: str, threads: int, options: Mapping[str, Any]) -> Session
 
 def _openvino(file: str, threads: int, options: Mapping[str, Any]) -> Session:
     return OpenVinoSession(file, threads, **options)
+
+
+def _litert(file: str, threads: int, options: Mapping[str, Any]) -> Session:
+    return LiteRtSession(file, threads)
 
 
 def _tensorrt(file: str, threads: int, options: Mapping[str, Any]) -> Session:
@@ -107,6 +129,7 @@ OPENERS: dict[str, Callable[[str, int, Mapping[str, Any]], Session]] = {
     "torch": _torch,
     "onnxruntime": _onnxruntime,
     "openvino": _openvino,
+    "litert": _litert,
     "tensorrt": _tensorrt,
 }
 

@@ -30,7 +30,7 @@ class Task:
 
     Attributes:
         weights: the detector's own file.
-        base: the float ONNX file that other formats are made from.
+        base, tflite: the float ONNX and LiteRT files that others are made from.
         calibration, validation: `.npy` files of images, (n, 3, s, s) uint8.
         ranges: the folder of calibrated ranges.
         folder: where the candidate's files go.
@@ -41,6 +41,7 @@ class Task:
 
     weights: str = ""
     base: str = ""
+    tflite: str = ""
     calibration: str = ""
     validation: str = ""
     ranges: str = ""
@@ -78,6 +79,12 @@ class Bench:
         from labkit.quantize.runtimes.export import export_onnx
 
         export_onnx(self.task.weights, self.task.imgsz, Path(self.task.base))
+
+    def convert(self) -> None:
+        """Make the float LiteRT file that others start from."""
+        from labkit.quantize.runtimes.litert import convert
+
+        convert(self.task.weights, self.task.imgsz, Path(self.task.tflite))
 
     def observe(self, method: str, images: str, to: str) -> None:
         """Look at images to see how far every activation reaches; the ranges become a file."""
@@ -162,7 +169,9 @@ class Bench:
         return pixels(self._all()[k : k + 1])
 
 
-DEEDS = ("build", "export", "observe", "open", "time", "throughput", "detect", "memory", "proof")
+MAKING = ("build", "export", "convert", "observe")
+RUNNING = ("open", "time", "throughput", "detect", "memory", "proof")
+DEEDS = (*MAKING, *RUNNING)
 
 
 def pixels(images: np.ndarray) -> np.ndarray:

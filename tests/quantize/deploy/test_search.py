@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 
@@ -51,23 +52,22 @@ def found(place, home):
 
 def test_every_candidate_has_its_row(found):
     assert [row.name for row in found.rows] == [*NAMES, "made of nothing"]
-    for row in found.rows[:4]:
+    for row in found.rows[:-1]:
         assert row.problem == ""
         assert row.complete
         assert row.latency.median > 0
         assert row.latency_1.median > 0
         assert row.throughput > 0
         assert row.memory > 1e7
-    assert "litert_torch" in found["LiteRT int8"].problem
     assert "bitz" in found["made of nothing"].problem
     assert len(found.table()) == 6
 
 
 def test_int8_is_proven(found):
-    for name in ("ONNX Runtime int8", "OpenVINO int8"):
+    for name, nodes in (("ONNX Runtime int8", 100), ("OpenVINO int8", 100), ("LiteRT int8", 10)):
         row = found[name]
         assert row.stored > 0.95
-        assert row.nodes > 100
+        assert row.nodes > nodes
         assert row.integer > 0.8 * row.weighted
     assert found["ONNX Runtime int8"].size < 0.5 * found["ONNX Runtime fp32"].size
     weights = found["OpenVINO int8"].files[1]  # beside the XML, most of so small a network
@@ -108,8 +108,6 @@ def test_nothing_lands_in_the_home_folder(found, home):
 
 
 def test_the_artifact_runs_in_plain_onnxruntime(place, found, tmp_path):
-    import dataclasses
-
     import onnxruntime
 
     chosen = dataclasses.replace(found, chosen=found["ONNX Runtime fp32"])
@@ -145,24 +143,25 @@ def plain_run(file, place):
 
         session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
         return np.concatenate([session.run(None, {"images": one[None]})[0] for one in pixels])
-    import sys
+    if file.suffix == ".tflite":
+        from ai_edge_litert.interpreter import Interpreter
 
-    sys.modules.setdefault("openvino_telemetry", None)
+        run = Interpreter(str(file)).get_signature_runner()
+        return np.concatenate([run(args_0=one[None])["output_0"] for one in pixels])
     import openvino
 
     model = openvino.compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return np.concatenate([model(one[None])[0] for one in pixels])
 
 
-def test_the_slim_openvino_file_is_read_by_plain_openvino(place, found, tmp_path):
-    import dataclasses
-
-    row = found["OpenVINO int8"]
+@pytest.mark.parametrize("name", ["OpenVINO int8", "LiteRT int8"])
+def test_other_files_run_in_their_runtimes_alone(place, found, tmp_path, name):
+    row = found[name]
     file = dataclasses.replace(found, chosen=row).save(tmp_path)
     boxes = plain_run(file, place)
     measured = np.load(row.files[0].parent / "boxes.npy")
     np.testing.assert_allclose(boxes[..., 4], measured[..., 4], atol=1e-4)
-    assert b"rt_info" not in file.read_bytes()
+    assert b"rt_info" not in file.read_bytes(), "the OpenVINO file is slim"
 
 
 def test_the_card_says_what_it_is(place, found, tmp_path):
