@@ -56,7 +56,7 @@ def quantize(base: Path, calibration: np.ndarray, to: Path) -> None:
     quantizer, recipe = (_package(f"ai_edge_quantizer.{name}") for name in ("quantizer", "recipe"))
     one = quantizer.Quantizer(str(base))
     one.load_quantization_recipe(recipe.static_wi8_ai8())
-    floats = [(".*", "INPUT"), (".*", "OUTPUT"), *((place, "*") for place in decoding(base))]
+    floats = [(".*", "INPUT"), (".*", "OUTPUT"), *((place, "*") for place in floating(base))]
     for place, kind in floats:
         one.update_quantization_recipe(
             regex=place, operation_name=kind, algorithm_key=recipe.AlgorithmName.NO_QUANTIZE
@@ -89,11 +89,11 @@ def operations(file: Path) -> tuple[list[Operation], dict[int, dict[str, Any]]]:
     return found, tensors
 
 
-def decoding(file: Path) -> list[str]:
+def floating(file: Path) -> list[str]:
     """Patterns for the operations that stay in float: none with weights comes after them.
 
-    They only make boxes and scores of what the last convolutions give: one scale for pixels
-    (0 to 320) and scores (0 to 1) would make all scores 0.
+    One scale for pixels (0 to 320) and scores (0 to 1), which are decoded there, would make all
+    scores 0.
     """
     every, tensors = operations(file)
     maker = {number: one for one in every for number in one.outputs}

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from labkit.quantize.runtimes.export import deployed
-from labkit.quantize.runtimes.litert import WEIGHTED, convert, decoding, operations, quantize
+from labkit.quantize.runtimes.litert import WEIGHTED, convert, floating, operations, quantize
 from labkit.quantize.runtimes.proof import proof
 from labkit.quantize.runtimes.sessions import LiteRtSession
 from labkit.weights.save import save
@@ -70,7 +70,7 @@ def test_the_int8_file_stores_integers_and_decodes_in_float(files):
 
 def test_what_only_decodes_is_named_by_its_outputs(files):
     every, tensors = operations(files[0])
-    found = decoding(files[0])
+    found = floating(files[0])
     last = "".join(f"{tensors[number]['name']};" for number in every[-1].outputs)
     assert any(re.search(pattern, last) for pattern in found)
     convolutions = [one for one in every if one.name == "CONV_2D"]
