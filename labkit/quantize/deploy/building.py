@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -60,8 +60,18 @@ class Building:
         return file if file.is_file() else None
 
     def build(self, listed: Sequence[Candidate]) -> list[Measured]:
-        """Rows with files and sizes, or with problems."""
-        return self._all_built(listed, self._prepare(listed))
+        """Rows with files and sizes, or with problems.
+
+        As many processes as there are cores work at once; equal recipes are built once.
+        """
+        first = {_recipe(one): one for one in reversed(listed)}
+        # A build waits for what it starts from, so those that wait longest come last.
+        ordered = sorted(first.items(), key=lambda item: "litert" in _needs(item[1]))
+        with ThreadPoolExecutor(self.asked.threads) as pool:
+            steps = self._prepare(listed, pool)
+            rows = pool.map(lambda item: self._built(item[1], steps), ordered)
+            built = dict(zip((recipe for recipe, _ in ordered), rows, strict=True))
+        return [dataclasses.replace(built[_recipe(one)], candidate=one) for one in listed]
 
     def worker(self, name: str, candidate: Candidate | None = None, file: str = "") -> Worker:
         """A new process for a candidate, or for what several need."""
@@ -107,26 +117,26 @@ class Building:
             train_args={"imgsz": self.asked.imgsz},
         )
 
-    def _prepare(self, listed: Sequence[Candidate]) -> dict[str, str]:
-        """What several candidates start from; what fails is a problem of those that need it."""
+    def _prepare(
+        self, listed: Sequence[Candidate], pool: ThreadPoolExecutor
+    ) -> dict[str, Future[str]]:
+        """Begin what several candidates start from; each gives its problem, or nothing."""
         needed = {need for one in listed for need in _needs(one)}
-        with ThreadPoolExecutor(self.asked.threads) as pool:
-            steps: dict[str, Future[str]] = {}
-            if "litert" in needed:
-                steps["litert"] = pool.submit(self._step, "convert", "conversion for LiteRT")
-            problems = {}
-            if "onnx" in needed and (problem := self._step("export", "export to ONNX")):
-                problems["onnx"] = problem
-            if "onnx" in needed and not problems:
-                for name, (method, images) in self._calibrations(listed).items():
-                    asked = {
-                        "method": method,
-                        "images": str(self._images[images]),
-                        "to": str(self.folder / f"{name}.json"),
-                    }
-                    steps[name] = pool.submit(self._step, "observe", "calibration", name, **asked)
-        found = {name: step.result() for name, step in steps.items()}
-        return problems | {name: problem for name, problem in found.items() if problem}
+        steps: dict[str, Future[str]] = {}
+        if "onnx" in needed:
+            steps["onnx"] = pool.submit(self._step, "export", "export to ONNX")
+        if "litert" in needed:
+            steps["litert"] = pool.submit(self._step, "convert", "conversion for LiteRT")
+        if "onnx" in needed:
+            for name, (method, images) in self._calibrations(listed).items():
+                steps[name] = pool.submit(self._observe, name, method, images, steps["onnx"])
+        return steps
+
+    def _observe(self, name: str, method: str, images: str, exported: Future[str]) -> str:
+        asked = {"images": str(self._images[images]), "to": str(self.folder / f"{name}.json")}
+        if problem := exported.result():
+            return problem
+        return self._step("observe", "calibration", name, method=method, **asked)
 
     def _calibrations(self, listed: Sequence[Candidate]) -> dict[str, tuple[str, str]]:
         """The method and the images of each file of ranges that is needed."""
@@ -149,18 +159,10 @@ class Building:
             return f"{what} failed: {error}"
         return ""
 
-    def _all_built(self, listed: Sequence[Candidate], problems: dict[str, str]) -> list[Measured]:
-        """Build as many at once as there are cores; equal recipes are built once."""
-        first = {_recipe(one): one for one in reversed(listed)}
-        with ThreadPoolExecutor(self.asked.threads) as pool:
-            rows = pool.map(lambda one: self._built(one, problems), first.values())
-            built = dict(zip(first, rows, strict=True))
-        return [dataclasses.replace(built[_recipe(one)], candidate=one) for one in listed]
-
-    def _built(self, candidate: Candidate, problems: dict[str, str]) -> Measured:
+    def _built(self, candidate: Candidate, steps: Mapping[str, Future[str]]) -> Measured:
         for need in _needs(candidate):
-            if need in problems:
-                return Measured(candidate, problem=problems[need])
+            if problem := steps[need].result():
+                return Measured(candidate, problem=problem)
         self.tell(f"building {candidate.name}")
         try:
             with self.worker(candidate.name, candidate) as worker:

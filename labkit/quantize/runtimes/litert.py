@@ -53,7 +53,9 @@ def quantize(base: Path, calibration: np.ndarray, to: Path) -> None:
         RuntimeError: the package is not installed.
         Exception: whatever it raises.
     """
-    quantizer, recipe = (_package(f"ai_edge_quantizer.{name}") for name in ("quantizer", "recipe"))
+    quantizer, recipe, calibrator = (
+        _package(f"ai_edge_quantizer.{name}") for name in ("quantizer", "recipe", "calibrator")
+    )
     one = quantizer.Quantizer(str(base))
     one.load_quantization_recipe(recipe.static_wi8_ai8())
     floats = [(".*", "INPUT"), (".*", "OUTPUT"), *((place, "*") for place in floating(base))]
@@ -62,7 +64,11 @@ def quantize(base: Path, calibration: np.ndarray, to: Path) -> None:
             regex=place, operation_name=kind, algorithm_key=recipe.AlgorithmName.NO_QUANTIZE
         )
     images = (calibration[k : k + 1].astype(np.float32) / 255 for k in range(len(calibration)))
-    seen = one.calibrate({SIGNATURE: [{INPUT: image} for image in images]})
+    seen = one.calibrate(
+        {SIGNATURE: [{INPUT: image} for image in images]},
+        num_threads=1,
+        mode=calibrator.CalibrationMode.CALIBRATION_PROFILER_BASED,  # the same ranges, faster
+    )
     one.quantize(calibration_result=seen).export_model(str(to), overwrite=True)
 
 
