@@ -34,7 +34,7 @@ COMMANDS = [
 
 def test_its_pictures_exist_and_are_small():
     pictures = re.findall(r"!\[(.+?)\]\((.+?)\)", README)
-    assert len(pictures) == 9
+    assert len(pictures) == 10
     for text, path in pictures:
         assert len(text) > 20, f"{path} needs a description for those who cannot see it"
         assert (ROOT / path).stat().st_size < 300 * 1024, path

@@ -22,6 +22,7 @@ BOXES = 100  # the most boxes on one image, the surest
 LABELS = 20  # the most of them with words
 WIDE = 900  # pixels: about the width of a figure on a page
 TITLE = 34  # pixels above the images
+WORD = 18  # pixels, the height of a class and score
 _DASHES = ("solid", "dash", "dot")
 
 
@@ -87,7 +88,9 @@ def detections(
         axes = _axes(k, photos[k], k * (share + gap), share, layout)
         sure = found.above(confidence)
         data += _traces(sure, axes)
-        layout["annotations"] += _words(sure, axes, photos[k].width) if words else []
+        if words:
+            room = WORD * photos[k].height / (height - TITLE - 6)
+            layout["annotations"] += _words(sure, axes, photos[k].width, room)
         layout["annotations"].append(_title(_said(title, sure), axes))
     if not words:
         _add_legend(data, layout)
@@ -193,8 +196,12 @@ def _traces(found: Detections, axes: dict[str, str]) -> list[dict[str, Any]]:
     return drawn or [{"type": "scatter", "mode": "lines", "x": [], "y": [], **axes}]
 
 
-def _words(found: Detections, axes: dict[str, str], width: int) -> list[dict[str, Any]]:
-    """Class and score above each box, within the image: on its left, or on its right."""
+def _words(
+    found: Detections, axes: dict[str, str], width: int, room: float
+) -> list[dict[str, Any]]:
+    """Class and score at each box, within the image: on its left, or on its right; above it,
+    or inside where there is no room above.
+    """
     words = []
     for i in range(min(len(found), LABELS)):
         color, _ = color_of(int(found.classes[i]))
@@ -207,7 +214,7 @@ def _words(found: Detections, axes: dict[str, str], width: int) -> list[dict[str
                 "x": min(right, width) if near_right else max(left, 0),
                 "y": max(top, 0),
                 "xanchor": "right" if near_right else "left",
-                "yanchor": "bottom" if top > 0 else "top",
+                "yanchor": "bottom" if top > room else "top",
                 "text": f"{_name(found, i)} {_percent(found.scores[i])}",
                 "showarrow": False,
                 "bgcolor": color,

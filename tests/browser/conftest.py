@@ -30,6 +30,7 @@ from tests.browser.pages import Notebook
 HERE = Path(__file__).parent
 NOTEBOOKS = HERE.parents[1] / "notebooks"
 LONG = ("09_fine_tuning", "10_quantization")  # as a reader runs them, they take minutes
+PICTURED = {"10_quantization": {"epochs": 12, "candidates": ["ONNX Runtime fp32"]}}
 LAB = [sys.executable, "-c", "from labkit.cli import main; main()", "lab"]
 
 
@@ -67,14 +68,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("lab") / "notebooks"
     folder.mkdir()
     for name in LONG:
-        quick(name, folder)
+        pictured = PICTURED.get(name) if os.environ.get("LABKIT_PICTURES") else None
+        give(name, folder, pictured)
     return folder
 
 
-def quick(name: str, folder: Path) -> None:
-    """Put a notebook there that begins with its own values for a quick run."""
+def give(name: str, folder: Path, values: dict[str, Any] | None = None) -> None:
+    """Put a notebook there that begins with such values, or its own for a quick run."""
     notebook = json.loads((NOTEBOOKS / f"{name}.ipynb").read_text(encoding="utf-8"))
-    given = notebook["metadata"]["labkit"]["fast"]
+    given = notebook["metadata"]["labkit"]["fast"] if values is None else values
     for cell in notebook["cells"]:
         if "parameters" in cell["metadata"].get("tags", []):
             cell["source"] += [f"\n{key} = {value!r}" for key, value in given.items()]

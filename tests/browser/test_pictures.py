@@ -152,6 +152,19 @@ def test_fine_tuning(ran: Callable[[str], Notebook]):
     panel.enter("share", before)
 
 
+def test_microscope(ran: Callable[[str], Notebook]):
+    notebook = ran("10_quantization")
+    notebook.page.set_viewport_size({"width": 1440, "height": 1800})
+    panel = notebook.panel("Draw the curve")
+    bring(panel)
+    panel.press("Draw the curve")
+    curve = panel.figure("mAP50-95 against the bits")
+    eventually(panel.page, lambda: len(curve.curve("symmetric channel min-max")) == 6, "all bits")
+    said(panel, r"Weights at \d bits .* mAP50-95 .* → ")
+    panel.page.mouse.move(2, 2)
+    take(panel, "microscope.jpg")
+
+
 def test_report(browser: Browser, tmp_path: Path):
     notebook = Path(__file__).parents[2] / "notebooks" / "06_weights_converging.ipynb"
     runs = grid(optimizer=["sgd", "adam", "rmsprop"], lr=[0.001, 0.01, 0.1, 1.0])

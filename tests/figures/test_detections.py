@@ -109,6 +109,14 @@ def test_words_stay_within_the_image():
     assert (last["x"], last["xanchor"]) == (80, "right")
 
 
+def test_words_stay_off_the_title():
+    boxes = np.array([[10, 1, 20, 10], [10, 25, 20, 30]], np.float32)
+    found = Detections(boxes, np.full(2, 0.5), np.zeros(2, np.int64), NAMES)
+    spec = figures.detections.spec({"a": (WIDE, found)})
+    low, high = spec["layout"]["annotations"][:-1]
+    assert (high["yanchor"], low["yanchor"]) == ("top", "bottom")
+
+
 def test_polygons_and_keypoints_are_drawn():
     polygon = np.array([[1, 1], [20, 2], [10, 25]], np.float32)
     spec = figures.detections.spec({"a": (HIGH, some(1, outlines=(polygon,)))})

@@ -23,7 +23,7 @@ def machine() -> dict[str, str]:
         "system": platform.platform(terse=True),
         "python": platform.python_version(),
     }
-    for package in ("torch", "ultralytics", "onnxruntime", "openvino", "nncf"):
+    for package in ("torch", "ultralytics", "onnxruntime", "openvino", "nncf", "ai-edge-litert"):
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)
     if torch.cuda.is_available():

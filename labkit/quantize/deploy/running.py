@@ -45,18 +45,25 @@ class Running:
             tell(f"timing, {_threads(self._threads)}")
             for name, found in self._timed().items():
                 self._put(name, latency=found)
-            for name, worker in self._each():
-                with self._or_drop(name):
-                    worker.ask("open", timeout=OPENING, threads=1)
-            tell("timing, 1 thread")
-            for name, found in self._timed().items():
-                self._put(name, latency_1=found)
+            if self._threads == 1:
+                for name, row in list(self._rows.items()):
+                    self._put(name, latency_1=row.latency)
+            else:
+                self._time_on_one_thread()
             tell("counting throughput")
             for name, worker in self._each():
                 asked = {"sessions": self._threads, "seconds": BUSY}
                 with self._or_drop(name):
                     self._put(name, throughput=worker.ask("throughput", timeout=SMALL, **asked))
         return list(self._rows.values())
+
+    def _time_on_one_thread(self) -> None:
+        for name, worker in self._each():
+            with self._or_drop(name):
+                worker.ask("open", timeout=OPENING, threads=1)
+        self._building.tell("timing, 1 thread")
+        for name, found in self._timed().items():
+            self._put(name, latency_1=found)
 
     def _look(self) -> None:
         """Boxes on the validation images: accuracy, and agreement with the reference."""
