@@ -69,6 +69,25 @@ def test_constraints_are_plain_pins():
     assert names == sorted(names, key=str.lower)
 
 
+def test_litert_txt_is_for_what_pip_cannot_resolve():
+    lines = (ROOT / "litert.txt").read_text().splitlines()
+    pins = [Requirement(line) for line in lines if not line.startswith("#")]
+    assert not {canonicalize_name(pin.name) for pin in pins} & pinned().keys()
+    refused = set()
+    for pin in pins:
+        try:
+            distribution = metadata.distribution(pin.name)
+        except metadata.PackageNotFoundError:
+            pytest.skip(f"{pin.name} is not made for this system")
+        assert pin.specifier.contains(distribution.version), pin
+        for need in map(Requirement, distribution.requires or []):
+            version = pinned().get(canonicalize_name(need.name))
+            wanted = not need.marker or need.marker.evaluate({"extra": ""})
+            if version and wanted and not need.specifier.contains(str(version)):
+                refused.add((canonicalize_name(pin.name), canonicalize_name(need.name)))
+    assert refused == {("xdsl", "typing-extensions")}, "what its comment says, and nothing else"
+
+
 @pytest.mark.parametrize("name", sorted(declared()))
 def test_dependency_is_pinned_within_its_range(name: str):
     assert pinned()[name] in declared()[name].specifier

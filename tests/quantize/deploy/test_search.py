@@ -198,3 +198,19 @@ def test_slips_are_told_before_any_work(place, arguments, reason):
     with pytest.raises(LabError, match=reason):
         search(place / "start.safetensors", data, on_progress=said.append, **arguments)
     assert said == []
+
+
+def test_a_network_with_one_head_gets_suppression_into_its_files(place, tmp_path):
+    weights = tiny.weights(tmp_path / "eleven.safetensors", tiny.NEW, architecture="yolo11n")
+    names = ["ONNX Runtime fp32", "OpenVINO fp32", "LiteRT fp32"]
+    found = search(
+        weights, place / "data", imgsz=SIZE, max_drop=1.0, threads=1, rounds=1, burst=1,
+        candidates=names,
+    )  # fmt: skip
+    wanted = np.load(found["PyTorch fp32"].files[0].parent / "boxes.npy")
+    for name in names[:2]:
+        boxes = np.load(found[name].files[0].parent / "boxes.npy")
+        count = min(boxes.shape[1], wanted.shape[1])
+        np.testing.assert_allclose(boxes[:, :count, 4], wanted[:, :count, 4], atol=1e-4)
+    assert "no non-maximum suppression" in found["LiteRT fp32"].problem
+    assert found.chosen.name in names[:2]

@@ -41,12 +41,14 @@ def data(folder: Path, names: tuple[str, ...] = NEW, train: int = 10, val: int =
     return export(one, names, folder, {"train": train, "val": val}, 64)
 
 
-def weights(path: Path, names: tuple[str, ...] = OLD, seed: int = 0) -> Path:
+def weights(
+    path: Path, names: tuple[str, ...] = OLD, seed: int = 0, architecture: str = "yolo26n"
+) -> Path:
     """A safetensors file of an untrained network, an eighth as wide as YOLO26's widest."""
     ultralytics()
     from ultralytics.nn.tasks import DetectionModel, yaml_model_load
 
-    described: dict[str, Any] = yaml_model_load("yolo26n.yaml")
+    described: dict[str, Any] = yaml_model_load(f"{architecture}.yaml")
     described |= {"scales": {"n": [0.34, 0.125, 256]}, "scale": "n"}
     with silent(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -55,7 +57,7 @@ def weights(path: Path, names: tuple[str, ...] = OLD, seed: int = 0) -> Path:
     return save(
         path,
         network.state_dict(),
-        architecture="yolo26n",
+        architecture=architecture,
         yaml=described,
         task="detect",
         names={str(k): name for k, name in enumerate(names)},
