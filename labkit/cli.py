@@ -312,7 +312,10 @@ def quantize(weights: str, out: Path | None, candidates: tuple[str, ...], **opti
     labkit quantize best.pt --data data.yaml --target size --max-drop 0.02 --out deploy
     """  # noqa: D301
     from labkit.quantize import search
+    from labkit.quantize.deploy.artifact import folder_of
 
+    folder = out or Path(f"{Path(weights).stem}-deploy")
+    folder_of(folder)  # before minutes of work
     found = search(
         weights,
         candidates=candidates or None,
@@ -322,8 +325,8 @@ def quantize(weights: str, out: Path | None, candidates: tuple[str, ...], **opti
     click.echo(f"{found.table()!r}\n\n{found.verdict}")
     if found.chosen is None:
         raise click.ClickException("nothing was written: no candidate is right enough")
-    folder = out or Path(f"{Path(weights).stem}-deploy")
-    click.echo(f"\nartifact  {found.save(folder)}\ncard      {folder / 'card.md'}")
+    file = found.save(folder)
+    click.echo(f"\nartifact  {file}\ncard      {file.parent / 'card.md'}")
 
 
 @main.command("list")

@@ -33,19 +33,30 @@ def save(choice: Choice, path: str | os.PathLike[str]) -> Path:
         The file to open.
 
     Raises:
-        LabError: nothing was chosen.
+        LabError: nothing was chosen, or no folder can be there.
     """
     row = choice.chosen
     if row is None:
         raise LabError("there is nothing to save: no candidate is right enough. See the verdict.")
-    folder = Path(path).expanduser().absolute()
-    if folder.is_file():
-        raise LabError(f"{folder} is a file: give a folder, in which the artifact's files go.")
+    folder = folder_of(path)
     written = [write_atomically(folder / file.name, file.read_bytes()) for file in row.files]
     card = facts(choice, row, written)
     write_atomically(folder / "card.json", json.dumps(card, indent=2))
     write_atomically(folder / "card.md", text(choice, card))
     return written[0]
+
+
+def folder_of(path: str | os.PathLike[str]) -> Path:
+    """The folder for an artifact, which may not be there yet.
+
+    Raises:
+        LabError: it is a file, or lies in one.
+    """
+    folder = Path(path).expanduser().absolute()
+    for place in (folder, *folder.parents):
+        if place.is_file():
+            raise LabError(f"{place} is a file: give a folder, in which the artifact's files go.")
+    return folder
 
 
 def facts(choice: Choice, row: Measured, files: list[Path]) -> dict[str, Any]:

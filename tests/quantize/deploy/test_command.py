@@ -63,6 +63,15 @@ def test_without_a_choice_nothing_is_written(searched, tmp_path):
     assert not out.exists()
 
 
+def test_a_file_in_the_way_is_told_before_the_search(searched, tmp_path):
+    out = tmp_path / "file"
+    out.write_text("mine")
+    line = ["quantize", "my.pt", "--data", "cells", "--out", str(out / "deploy")]
+    ran = CliRunner().invoke(main, line)
+    assert (ran.exit_code, searched) == (1, {})
+    assert f"{out} is a file: give a folder" in ran.output
+
+
 def test_a_slip_is_one_line(tmp_path):
     weights = tiny.weights(tmp_path / "w.safetensors", tiny.OLD)
     data = tiny.data(tmp_path / "data", train=1, val=1)
