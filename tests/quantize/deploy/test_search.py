@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib.util
 import json
 
 import numpy as np
@@ -17,6 +18,7 @@ from labkit.vision.evaluation import samples
 from tests.vision.finetuning import tiny
 
 SIZE = 64
+CONVERTS = importlib.util.find_spec("litert_torch") is not None  # not made for every system
 NAMES = (
     "PyTorch fp32", "ONNX Runtime fp32", "ONNX Runtime int8", "OpenVINO int8", "LiteRT int8",
 )  # fmt: skip
@@ -52,13 +54,14 @@ def found(place, home):
 
 def test_every_candidate_has_its_row(found):
     assert [row.name for row in found.rows] == [*NAMES, "made of nothing"]
-    for row in found.rows[:-1]:
+    for row in found.rows[: -1 if CONVERTS else -2]:
         assert row.problem == ""
         assert row.complete
         assert row.latency.median > 0
         assert row.latency_1.median > 0
         assert row.throughput > 0
         assert row.memory > 1e7
+    assert CONVERTS or "see litert.txt" in found["LiteRT int8"].problem
     assert "bitz" in found["made of nothing"].problem
     assert len(found.table()) == 6
 
@@ -66,6 +69,8 @@ def test_every_candidate_has_its_row(found):
 def test_int8_is_proven(found):
     for name, nodes in (("ONNX Runtime int8", 100), ("OpenVINO int8", 100), ("LiteRT int8", 10)):
         row = found[name]
+        if row.problem and not CONVERTS:
+            continue
         assert row.stored > 0.95
         assert row.nodes > nodes
         assert row.integer > 0.8 * row.weighted
@@ -154,7 +159,7 @@ def plain_run(file, place):
     return np.concatenate([model(one[None])[0] for one in pixels])
 
 
-@pytest.mark.parametrize("name", ["OpenVINO int8", "LiteRT int8"])
+@pytest.mark.parametrize("name", ["OpenVINO int8", *["LiteRT int8"] * CONVERTS])
 def test_other_files_run_in_their_runtimes_alone(place, found, tmp_path, name):
     row = found[name]
     file = dataclasses.replace(found, chosen=row).save(tmp_path)
@@ -212,5 +217,6 @@ def test_a_network_with_one_head_gets_suppression_into_its_files(place, tmp_path
         boxes = np.load(found[name].files[0].parent / "boxes.npy")
         count = min(boxes.shape[1], wanted.shape[1])
         np.testing.assert_allclose(boxes[:, :count, 4], wanted[:, :count, 4], atol=1e-4)
-    assert "no non-maximum suppression" in found["LiteRT fp32"].problem
+    reason = "no non-maximum suppression" if CONVERTS else "see litert.txt"
+    assert reason in found["LiteRT fp32"].problem
     assert found.chosen.name in names[:2]
