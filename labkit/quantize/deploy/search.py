@@ -28,7 +28,7 @@ from labkit.vision.data import DataSet
 SENSITIVE_LAYERS = 3  # that mixed precision leaves in float
 
 OnProgress = Callable[[str], None]
-Wanted = Collection[str] | Sequence[Candidate] | None
+Wanted = Collection[str | Candidate] | None
 
 
 def search(
@@ -38,7 +38,7 @@ def search(
     target: str = "latency",
     max_drop: float = 0.01,
     imgsz: int | None = None,
-    candidates: Collection[str] | Sequence[Candidate] | None = None,
+    candidates: Wanted = None,
     calibration: str | os.PathLike[str] | DataSet | None = None,
     calibration_images: int = CALIBRATION_IMAGES,
     limit: int | None = None,
@@ -60,7 +60,7 @@ def search(
         target: "latency" or "size".
         max_drop: of mAP50-95 against the network in fp32, absolute.
         imgsz: the side of the images in pixels; the detector's own by default.
-        candidates: names of candidates or runtimes (`quantize.default_candidates`), or
+        candidates: names of candidates or runtimes (`quantize.default_candidates`), and
             candidates of your own; all by default. PyTorch in fp32, which the drop is counted
             from, is always among them.
         calibration: another data set to calibrate with; its labels are not used.
@@ -109,17 +109,19 @@ def search(
 
 def _candidates(asked: Asked, wanted: Wanted, tell: OnProgress) -> list[Candidate]:
     """What was asked for, and the network in fp32."""
-    own = [one for one in wanted or () if isinstance(one, Candidate)]
-    if own:
-        yardstick = [one for one in default_candidates() if one.name == REFERENCE]
-        return [one for one in yardstick if one.name not in {o.name for o in own}] + own
     import torch
 
+    if isinstance(wanted, str):
+        wanted = (wanted,)
+    own = [one for one in wanted or () if isinstance(one, Candidate)]
+    names = None if wanted is None else [one for one in wanted if not isinstance(one, Candidate)]
     able = {"bf16": computes_in_bfloat16(), "nvidia": torch.cuda.is_available()}
     every = default_candidates(sensitive=("any",), **able)
-    names = {REFERENCE, *(one.name for one in chosen(every, wanted))}  # type: ignore[arg-type]
-    sensitive = _sensitive(asked, tell) if "ONNX Runtime mixed" in names else []
-    return [one for one in default_candidates(sensitive=sensitive, **able) if one.name in names]
+    picked = {REFERENCE, *(one.name for one in chosen(every, names))}
+    sensitive = _sensitive(asked, tell) if "ONNX Runtime mixed" in picked else []
+    known = default_candidates(sensitive=sensitive, **able)
+    picked -= {one.name for one in own}
+    return [*(one for one in known if one.name in picked), *own]
 
 
 def _sensitive(asked: Asked, tell: OnProgress) -> list[str]:
