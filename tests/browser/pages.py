@@ -9,7 +9,7 @@ from typing import Any
 from playwright.sync_api import Locator, Page, expect
 
 PATIENCE = 60  # seconds; the machine may be shared
-STATUS = re.compile(r"step [\d,]+ of")
+STATUS = re.compile(r"step [\d,]+ of|^\s*(ready|preparing|failed)\b")
 PROMPTS = "[...document.querySelectorAll('.jp-CodeCell .jp-InputArea-prompt')]"
 
 # Dialogs and toasts that come up at any time, however short they stay.

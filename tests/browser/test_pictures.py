@@ -138,7 +138,7 @@ def test_fine_tuning(ran: Callable[[str], Notebook]):
     notebook = ran("09_fine_tuning")
     notebook.page.set_viewport_size({"width": 1440, "height": 2200})
     panel = notebook.panel("Start")
-    panel.show()
+    bring(panel)
     before = panel.field("share").input_value()
     if KEPT:
         panel.enter("share", CELLS)
