@@ -42,6 +42,7 @@ class Building:
         self.asked, self.folder, self.timeout, self.tell = asked, folder, timeout, tell
         self._base, self._tflite = folder / "base.onnx", folder / "base.tflite"
         self._images: dict[str, Path] = {}
+        self._workers: list[Worker] = []
         self.add_images("given", asked.calibrating)
         self.add_images(SEEN, asked.validation)
         self.truth = Truth.of(asked.validation, asked.detector.names)
@@ -67,10 +68,15 @@ class Building:
         first = {_recipe(one): one for one in reversed(listed)}
         # A build waits for what it starts from, so those that wait longest come last.
         ordered = sorted(first.items(), key=lambda item: "litert" in _needs(item[1]))
-        with ThreadPoolExecutor(self.asked.threads) as pool:
+        pool = ThreadPoolExecutor(self.asked.threads)
+        try:
             steps = self._prepare(listed, pool)
             rows = pool.map(lambda item: self._built(item[1], steps), ordered)
             built = dict(zip((recipe for recipe, _ in ordered), rows, strict=True))
+        finally:  # Ctrl-C does not wait for what is being built
+            for worker in self._workers:
+                worker.close()
+            pool.shutdown(cancel_futures=True)
         return [dataclasses.replace(built[_recipe(one)], candidate=one) for one in listed]
 
     def worker(self, name: str, candidate: Candidate | None = None, file: str = "") -> Worker:
@@ -99,7 +105,9 @@ class Building:
                 "options": dict(candidate.options),
                 "file": file or str(self._weights),
             }
-        return Worker(task, place / "log.txt")
+        worker = Worker(task, place / "log.txt")
+        self._workers.append(worker)
+        return worker
 
     def _write_weights(self) -> Path:
         """A file of the weights for other processes: those of a session are written first."""

@@ -34,8 +34,12 @@ def torch_weights(task: Task) -> list[Path]:
 
 def onnx_float(task: Task) -> list[Path]:
     """The exported file as it is."""
-    file = Path(task.folder, "model.onnx")
-    shutil.copyfile(task.base, file)
+    return _copied(task.base, task)
+
+
+def _copied(source: str, task: Task) -> list[Path]:
+    file = Path(task.folder, "model").with_suffix(Path(source).suffix)
+    shutil.copyfile(source, file)
     return [file]
 
 
@@ -102,16 +106,12 @@ def given(task: Task) -> list[Path]:
         from labkit.quantize.runtimes import openvino_int8
 
         return openvino_int8.save(openvino_int8.convert(file), Path(task.folder, "model.xml"))
-    copy = Path(task.folder, "model.onnx")
-    shutil.copyfile(file, copy)
-    return [copy]
+    return _copied(task.recipe["file"], task)
 
 
 def litert_float(task: Task) -> list[Path]:
     """The converted file as it is."""
-    file = Path(task.folder, "model.tflite")
-    shutil.copyfile(task.tflite, file)
-    return [file]
+    return _copied(task.tflite, task)
 
 
 def litert_int8(task: Task) -> list[Path]:

@@ -54,7 +54,7 @@ class Worker:
         self._answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         threading.Thread(target=self._read, daemon=True).start()
         self._task = task
-        self._begun = False
+        self._begun = self._closed = False
 
     def _read(self) -> None:
         assert self._process.stdout is not None
@@ -113,7 +113,10 @@ class Worker:
         return one_line(f"its process ended with exit code {code}{last}")
 
     def close(self) -> None:
-        """End the process, whatever it does."""
+        """End the process, whatever it does; nothing where that was done before."""
+        if self._closed:
+            return
+        self._closed = True
         with contextlib.suppress(OSError):  # it leads a group of its own
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()

@@ -6,8 +6,10 @@ import dataclasses
 import hashlib
 import importlib.util
 import json
+import tempfile
 
 import numpy as np
+import psutil
 import pytest
 
 from labkit.errors import LabError
@@ -219,3 +221,20 @@ def test_a_network_with_one_head_gets_suppression_into_its_files(place, tmp_path
     reason = "no non-maximum suppression" if CONVERTS else "see litert.txt"
     assert reason in found["LiteRT fp32"].problem
     assert found.chosen.name in names[:2]
+
+
+def test_an_interrupted_search_leaves_no_process_and_no_folder(place, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def tell(what):
+        if what == "calibration":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        search(
+            place / "start.safetensors", place / "data", imgsz=SIZE, threads=1,
+            candidates="onnxruntime", on_progress=tell,
+        )  # fmt: skip
+    commands = [" ".join(child.cmdline()) for child in psutil.Process().children(recursive=True)]
+    assert not [line for line in commands if "quantize.runtimes.worker" in line]
+    assert list(tmp_path.glob("labkit-quantize-*")) == []
