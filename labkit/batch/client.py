@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from queue import Empty
 from typing import Any
 
+import zmq
 from nbclient.exceptions import CellExecutionComplete, CellExecutionError, DeadKernelError
 from nbclient.util import ensure_async, run_hook, run_sync
 from nbformat import NotebookNode
@@ -21,6 +22,7 @@ from labkit.batch.journal import Journal
 
 ALIVE = 0.2  # seconds between two looks at whether the kernel lives
 END = 0.01  # seconds between two looks at whether it has ended as asked
+KNOCK = 5  # milliseconds between two tries to reach a kernel that starts; ZeroMQ's own is 100
 SAVE = 1.0  # seconds of a cell after which what it showed so far is saved, and again
 LOOK = 1.0  # seconds between two looks for an answer that should announce itself
 IOPUB = 60  # seconds that a cell's last output may come after its end
@@ -140,6 +142,7 @@ class Client(PapermillNotebookClient):
         """
         assert self.km is not None
         self.kc = self.km.client()
+        self.kc.context.setsockopt(zmq.RECONNECT_IVL, KNOCK)
         self.kc.start_channels()
         shell = self.kc.shell_channel
         vars(shell)["get_msg"] = watchful(shell.get_msg)

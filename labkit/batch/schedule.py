@@ -181,6 +181,8 @@ class _Schedule:
         """Until nothing waits, nothing flies and no other driver has one of the jobs."""
         self._sort_out(jobs)
         try:
+            self._fill()
+            _import_for_the_end()
             while self._flying or (not self.stopping and self._left()):
                 if self.stopping:
                     self._say_farewell()
@@ -515,6 +517,11 @@ def _signals(schedule: _Schedule) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _import_for_the_end() -> None:
+    """What the table takes long to import, while the first runs start and we would wait."""
+    import pandas  # noqa: F401
 
 
 def _write_table(folder: Folder) -> None:

@@ -22,6 +22,9 @@ import psutil
 
 ADDRESS = "LABKIT_FORKSERVER"  # the variable by which a fork finds the server it may ask
 WANTED = "LABKIT_PRELOAD"  # and one by which the server hears what is worth importing
+# Where the system has huge pages and glibc uses them, a fork copies a fraction of the page
+# tables (Memory Allocation Tunables in glibc's manual). Forks get an environment of their own.
+HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 LONGEST_SOCKET = 80  # bytes of the folder's path; a socket's own limit is 108
 SERVER = (sys.executable, "-m", "labkit.warm.server")
 PRELOAD = "labkit.warm.preload:preload"
@@ -136,7 +139,7 @@ class ForkServer:
             ours, theirs = Pipe()
             with listen(self.address) as listener, theirs:
                 descriptors = (theirs.fileno(), listener.fileno())
-                env = dict(os.environ)
+                env = HUGE_PAGES | dict(os.environ)
                 if wanted is not None:
                     env[WANTED] = ",".join(wanted)
                 # A session of its own: Ctrl-C in a terminal is for whoever asks for the forks.

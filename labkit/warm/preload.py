@@ -9,12 +9,14 @@ import os
 import sys
 import traceback
 import types
+import weakref
 from collections.abc import Iterator
 from typing import Any
 from unittest import mock
 
 from labkit.warm.deferred import defer_iris
 from labkit.warm.forkserver import WANTED
+from labkit.warm.process import thread_pools
 
 # Libraries that start threads as soon as they are loaded, unless they are told not to;
 # and a debugger that would tell every kernel how this process was started.
@@ -63,10 +65,11 @@ NOTEBOOK = (
     "stack_data",  # for tracebacks
     "pygments.formatters.terminal256",
     "zmq.utils.garbage",
+    "tabulate",  # for what torch._dynamo has to say when a process ends
 )
 
-# Of these, what takes long and is left out where it is known that nobody imports it.
-SPARED = ("pandas", "sklearn")
+# What takes long and is left out where it is known that nobody imports it.
+SPARED = ("pandas", "sklearn", "labkit")
 
 # What runs a notebook.
 RUNNER = (
@@ -100,7 +103,7 @@ def preload() -> None:
         with as_if_in_a_kernel():
             _import(tuple(name for name in NOTEBOOK if worth_it(name.partition(".")[0])))
         _import(RUNNER)
-        for use in (train_a_step, draw_figures, look_at_labkit, make_a_page):
+        for use in USES:
             try:
                 use()
             except Exception:
@@ -108,6 +111,7 @@ def preload() -> None:
                 traceback.print_exc()
     for name in FORGOTTEN:
         forget(name)
+    keep_at_exit()
     PRELOADED = frozenset(sys.modules)
 
 
@@ -158,6 +162,12 @@ def forget(name: str) -> None:
         delattr(sys.modules[parent], last)
 
 
+def keep_at_exit() -> None:
+    """What was made here is not a fork's to take apart when it ends, as torch does op by op."""
+    for finalizer in list(weakref.finalize._registry):  # type: ignore[attr-defined]
+        finalizer.atexit = False
+
+
 def train_a_step() -> None:
     """Torch imports much of itself at the first step of an optimizer."""
     import torch
@@ -199,7 +209,7 @@ def look_at_labkit() -> None:
     """`labkit` imports what its names stand for when they are first used."""
     import labkit
 
-    for name in dir(labkit):
+    for name in dir(labkit) if worth_it("labkit") else ():
         getattr(labkit, name)
 
 
@@ -214,3 +224,13 @@ def make_a_page() -> None:
     shown = [new_output("stream", text="1"), figure]
     cells = [new_markdown_cell("# $x$"), new_code_cell("x = 1", outputs=shown)]
     to_html(new_notebook(cells=cells))
+
+
+def find_provisioners() -> None:
+    """Who starts kernels is said by an entry point, and each installed package is asked."""
+    from jupyter_client.provisioning.factory import KernelProvisionerFactory
+
+    KernelProvisionerFactory.instance()  # type: ignore[no-untyped-call]
+
+
+USES = train_a_step, draw_figures, look_at_labkit, make_a_page, find_provisioners, thread_pools

@@ -17,6 +17,7 @@ import traceback
 import types
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -92,8 +93,16 @@ def _use_threads(threads: int | None) -> None:
         os.environ.update(dict.fromkeys(THREADS, str(threads)))
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(threads)
-    if threadpoolctl := sys.modules.get("threadpoolctl"):
-        threadpoolctl.threadpool_limits(threads)
+    if "threadpoolctl" in sys.modules:
+        thread_pools().limit(limits=threads)
+
+
+@cache
+def thread_pools() -> Any:
+    """The libraries with threads that are loaded; to find them takes a while, so once."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def _exit_code(code: object) -> int:
