@@ -237,9 +237,11 @@ def _say(note: str) -> None:
 
 def _places(paths: Iterable[PathLike]) -> Places:
     """Where notebooks are."""
+    from labkit.batch.plan import notebooks_in
+
     found = {}
     for path in map(Path, paths):
-        for file in sorted(path.rglob("*.ipynb")) if path.is_dir() else [path]:
+        for file in notebooks_in(path):
             found[file.stem, content_hash(file.read_bytes())] = str(file.resolve())
     return found
 
