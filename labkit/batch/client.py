@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable
 from queue import Empty
 from typing import Any
 
-import zmq
 from nbclient.exceptions import CellExecutionComplete, CellExecutionError, DeadKernelError
 from nbclient.util import ensure_async, run_hook, run_sync
 from nbformat import NotebookNode
@@ -142,7 +141,7 @@ class Client(PapermillNotebookClient):
         """
         assert self.km is not None
         self.kc = self.km.client()
-        self.kc.context.setsockopt(zmq.RECONNECT_IVL, KNOCK)
+        self.kc.context.reconnect_ivl = KNOCK  # of the sockets that it makes from now on
         self.kc.start_channels()
         shell = self.kc.shell_channel
         vars(shell)["get_msg"] = watchful(shell.get_msg)
