@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -113,8 +114,9 @@ def export(
 def _remove_abandoned(folder: Path) -> None:
     """Clear what drawings of this set left behind that were killed, and only those."""
     for left in folder.parent.glob(f".{folder.name}-*"):
-        if time.time() - left.stat().st_mtime > ABANDONED_S:
-            shutil.rmtree(left, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):  # its drawing has just ended
+            if time.time() - left.stat().st_mtime > ABANDONED_S:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _write(folder: Path, split: str, index: int, draw: Draw, seed: int, size: int) -> None:

@@ -75,6 +75,12 @@ def test_what_a_killed_drawing_left_is_cleared(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {".set-new", ".others-old", "set"}
 
 
+def test_one_that_has_just_ended_is_no_matter(tmp_path):
+    gone = tmp_path / ".set-gone"  # it is listed, and is not there when it is looked at
+    gone.symlink_to(tmp_path / "nowhere")
+    assert export(rectangles, ["a", "b"], tmp_path / "set", {"train": 1}, 16).exists()
+
+
 def test_several_may_draw_the_same_set_at_once(tmp_path):
     def make(_: int) -> str:
         return export(rectangles, ["a", "b"], tmp_path / "set", {"train": 5}, 32).read_text()
