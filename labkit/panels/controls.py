@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+import threading
 from collections.abc import Callable
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, cast, get_origin
 
@@ -129,6 +130,9 @@ class Controls(Generic[Description]):
     def __init__(self, value: Description, on_change: Callable[[Description], None]) -> None:
         self.value = value
         self._on_change = on_change
+        # A kernel with subshells hands the page's messages on by two threads: a field's by the
+        # one that the field last sent from. Two edits at once would both start from the old value.
+        self._editing = threading.RLock()
         self._filling = False
         self.fields: dict[str, Any] = {}
         self.message = widgets.HTML()
@@ -192,8 +196,6 @@ class Controls(Generic[Description]):
         """What happens when the widget of field `name` changes."""
 
         def edited(change: dict[str, Any]) -> None:
-            if self._filling:
-                return
             value = change["new"]
             if isinstance(value, str):
                 value = parse(self._parameters[name], value)
@@ -202,25 +204,31 @@ class Controls(Generic[Description]):
         return edited
 
     def _read_text(self, change: dict[str, Any]) -> None:
-        if not self._filling:
-            self._take(lambda: type(self.value).from_text(change["new"]))
+        self._take(lambda: type(self.value).from_text(change["new"]))
 
     def _take(self, make: Callable[[], Description]) -> None:
-        """Adopt a changed description, or show why not and put the controls back."""
-        try:
-            value = make()
-            self._on_change(value)
-        except LabError as error:
-            self.say(str(error))
-        else:
-            self.value = value
-            self.say("")
-        self._fill()
+        """Adopt a changed description, or show why not and put the controls back.
+
+        What changes because a control is filled is nobody's edit.
+        """
+        with self._editing:
+            if self._filling:
+                return
+            try:
+                value = make()
+                self._on_change(value)
+            except LabError as error:
+                self.say(str(error))
+            else:
+                self.value = value
+                self.say("")
+            self._fill()
 
     def set(self, value: Description) -> None:
         """Show another description without calling `on_change`."""
-        self.value = value
-        self._fill()
+        with self._editing:
+            self.value = value
+            self._fill()
 
     def say(self, message: str) -> None:
         """Show a problem under the controls; an empty one clears it."""
@@ -290,11 +298,9 @@ class RecipeControls(Controls[Recipe]):
 
     def _edit_argument(self, field: str, name: str) -> Callable[[dict[str, Any]], None]:
         def edited(change: dict[str, Any]) -> None:
-            if self._filling:
-                return
             key = f"{field}_args"
-            value = {**getattr(self.recipe, key), name: change["new"]}
-            self._take(lambda: self.recipe.replace(**{key: value}))
+            new = {name: change["new"]}
+            self._take(lambda: self.recipe.replace(**{key: {**getattr(self.recipe, key), **new}}))
 
         return edited
 

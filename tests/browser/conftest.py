@@ -31,6 +31,7 @@ HERE = Path(__file__).parent
 NOTEBOOKS = HERE.parents[1] / "notebooks"
 LONG = ("09_fine_tuning", "10_quantization")  # as a reader runs them, they take minutes
 PICTURED = {"10_quantization": {"epochs": 12, "candidates": ["ONNX Runtime fp32"]}}
+_looked_at: list[Notebook] = []  # by tests that open notebooks by name, the last one last
 LAB = [sys.executable, "-c", "from labkit.cli import main; main()", "lab"]
 
 
@@ -44,7 +45,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     report: Any = yield
     if report.failed:
-        for value in getattr(item, "funcargs", {}).values():
+        for value in [*getattr(item, "funcargs", {}).values(), *_looked_at[-1:]]:
             if isinstance(value, Notebook):
                 path = Path(tempfile.mkdtemp(prefix="labkit-browser-"), f"{item.name}.png")
                 with contextlib.suppress(Exception):
@@ -155,6 +156,7 @@ def opened(lab: str, browser: Browser) -> Iterator[Callable[[str], Notebook]]:
             page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
             notebooks[name] = Notebook(page)
             notebooks[name].open(lab.format(name))
+        _looked_at.append(notebooks[name])
         return notebooks[name]
 
     yield open_notebook

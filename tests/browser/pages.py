@@ -165,7 +165,12 @@ class Panel:
         return float(found[1])
 
     def until(self, check: Callable[[Panel], Any], what: str) -> None:
-        eventually(self.page, lambda: check(self), f"{what}; the status is {self.status!r}")
+        try:
+            eventually(self.page, lambda: check(self), what)
+        except AssertionError as error:
+            shown = self.root.get_by_role("alert").all_inner_texts()
+            said = f"{error}; the status is {self.status!r}, and shown is {shown}"
+            raise AssertionError(said) from None
 
     def until_state(self, state: str) -> None:
         self.until(lambda panel: panel.state == state, f"state {state}")

@@ -142,9 +142,9 @@ def test_fine_tuning(ran: Callable[[str], Notebook]):
     before = panel.field("share").input_value()
     if KEPT:
         panel.enter("share", CELLS)
+    earlier = panel.status  # names the file of its own run
     panel.press("Start")
-    panel.until(lambda p: p.state == "running", "a start")
-    panel.until(lambda p: p.state == "finished", "the end")
+    panel.until(lambda p: p.state == "finished" and p.status != earlier, "the end")
     pictures = panel.root.get_by_role("img", name="Detections on labelled, before, after")
     expect(pictures).to_have_count(3)
     rest(panel)

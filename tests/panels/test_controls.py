@@ -3,6 +3,7 @@ from __future__ import annotations
 import html
 import itertools
 import re
+import threading
 from typing import Annotated, Literal
 
 import ipywidgets as widgets
@@ -353,3 +354,28 @@ def test_a_name_registered_later_can_be_pasted(enter):
     assert panel.fields["init"].value == "tiny"
     assert panel.fields["init_args.scale"].value == 0.25
     assert panel.fields["init_args.label"].value == "x"
+
+
+def test_two_fields_may_be_edited_at_once():
+    """By two threads, as a kernel with subshells does it: neither edit is lost."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(_: Recipe) -> None:
+        begun.set()
+        assert go_on.wait(30)
+
+    controls = RecipeControls(MOONS, slow)
+    edits = {"steps": 77, "seed": 5}
+    first, second = (
+        threading.Thread(target=setattr, args=(controls.fields[name], "value", value))
+        for name, value in edits.items()
+    )
+    first.start()
+    assert begun.wait(30)
+    second.start()
+    second.join(0.3)  # it waits for the first, which still tells what it has changed
+    go_on.set()
+    for thread in (first, second):
+        thread.join(30)
+    assert {name: getattr(controls.value, name) for name in edits} == edits
+    assert {name: controls.fields[name].value for name in edits} == edits
