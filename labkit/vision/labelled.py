@@ -128,14 +128,14 @@ def _size(image: Path, root: Path, found: Examined) -> tuple[int, int] | None:
 
     try:
         with open_image(image) as picture:
+            if picture.format == "PNG":
+                picture.verify()  # a checksum of each part; nothing can be read after it
+        with open_image(image) as picture:
             width, height = picture.size
+            picture.draft(picture.mode, (1, 1))  # an eighth of a JPEG's side, all of its data
+            picture.load()
             if picture.getexif().get(274) in TURNED:
                 width, height = height, width
-            if picture.format == "PNG":
-                picture.verify()  # a checksum of each part
-            else:
-                picture.draft(picture.mode, (1, 1))  # an eighth of a JPEG's side, all of its data
-                picture.load()
     except FileNotFoundError:
         wrong("is not there")
     except UnidentifiedImageError:
