@@ -2,12 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import plotly.graph_objects as go
-import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-
-from labkit.figures.change_by_size import change_by_size  # noqa: E402
-from labkit.weights.compare import compare  # noqa: E402
+from labkit.figures.change_by_size import change_by_size
+from labkit.weights.compare import compare
 
 
 def test_steps_of_one_size_lie_on_the_line():

@@ -43,6 +43,7 @@ class Building:
         self._base, self._tflite = folder / "base.onnx", folder / "base.tflite"
         self._images: dict[str, Path] = {}
         self._workers: list[Worker] = []
+        self._over = False
         self.add_images("given", asked.calibrating)
         self.add_images(SEEN, asked.validation)
         self.truth = Truth.of(asked.validation, asked.detector.names)
@@ -74,9 +75,12 @@ class Building:
             rows = pool.map(lambda item: self._built(item[1], steps), ordered)
             built = dict(zip((recipe for recipe, _ in ordered), rows, strict=True))
         finally:  # Ctrl-C does not wait for what is being built
+            pool.shutdown(wait=False, cancel_futures=True)  # what ends makes no room for the next
+            self._over = True
             for worker in self._workers:
                 worker.close()
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown()
+            self._over = False
         return [dataclasses.replace(built[_recipe(one)], candidate=one) for one in listed]
 
     def worker(self, name: str, candidate: Candidate | None = None, file: str = "") -> Worker:
@@ -107,6 +111,8 @@ class Building:
             }
         worker = Worker(task, place / "log.txt")
         self._workers.append(worker)
+        if self._over:  # it was just about to begin
+            worker.close()
         return worker
 
     def _write_weights(self) -> Path:
