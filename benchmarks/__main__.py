@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.measure import Row
-from labkit.results import Table
+from labkit.core.table import Table
 
 NAMES = (
     "recording",

@@ -19,10 +19,10 @@ import time
 from typing import Any
 
 from benchmarks.measure import Row, interleaved, median_ratio
-from labkit.executors import SynchronousExecutor
+from labkit.core.executors import SynchronousExecutor
+from labkit.core.ultralytics import silent
 from labkit.panels import BreakPanel
 from labkit.vision import open_data, open_detector
-from labkit.vision.quiet import silent
 from labkit.weights import Damage, perturbed
 
 IMAGES, IMGSZ, ROUNDS = 20, 320, 7

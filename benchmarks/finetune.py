@@ -129,7 +129,7 @@ def stock(spec: FineTune, folder: Path, as_many: bool) -> dict[str, float]:
     """`YOLO(…).train(…)` with the same settings, from the same weights as a `.pt`."""
     import torch
 
-    from labkit.threads import idle_cores
+    from labkit.core.threads import idle_cores
     from labkit.vision.data import open_data
     from labkit.vision.detector import open_detector
     from labkit.vision.finetuning.trainer import settings

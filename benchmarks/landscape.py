@@ -23,10 +23,10 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.measure import Row, interleaved, median_ratio
-from labkit.landscape import around, filter_normalized
-from labkit.recipe import Recipe
-from labkit.threads import one_thread
-from labkit.training import initial_network, layout_of
+from labkit.analysis.landscape import around, filter_normalized
+from labkit.core.threads import one_thread
+from labkit.recipe.recipe import Recipe
+from labkit.training.trainer import initial_network, layout_of
 
 RESOLUTION = 51
 RECIPE = Recipe(task="digits", hidden=(32,), activation="relu", device="cpu")

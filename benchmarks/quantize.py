@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import Row, interleaved, median_ratio
-from labkit.quantize.runtimes.process import Worker
+from labkit.deploy.runtimes.process import Worker
 
 ROUNDS, BURST = 20, 10
 THAN_STOCK, THAN_FLOAT, SIZE, DROP, SECONDS = 2.5, 1.4, 0.30, 0.01, 300
@@ -35,8 +35,8 @@ EPOCHS = 10  # of a fine-tuning on the data, where no weights are given
 
 def rows() -> list[Row]:
     """Speed, size and accuracy against both peers, and how long the search takes."""
-    from labkit.quantize import search
-    from labkit.quantize.deploy.verdict import best_float
+    from labkit.deploy import search
+    from labkit.deploy.verdict import best_float
 
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
@@ -113,7 +113,7 @@ def _stock(detector: Any, data: Any, folder: Path, nms: bool | None) -> Path:
     """`YOLO(…).export(format="onnx", quantize=8)`; with `nms=False` the end-to-end head."""
     import torch
 
-    from labkit.vision.quiet import silent, ultralytics
+    from labkit.core.ultralytics import silent, ultralytics
 
     ultralytics()
     from ultralytics import YOLO
@@ -160,9 +160,9 @@ def _timed(
 def _judges(data: Any, folder: Path) -> Any:
     """Images to judge accuracy on: many more of a drawn set, which no search has seen."""
     from labkit.vision.data import open_data
-    from labkit.vision.drawn import export
-    from labkit.vision.sets import SETS
-    from labkit.vision.sets import SIZE as SIDE
+    from labkit.vision.synthetic.drawn import export
+    from labkit.vision.synthetic.sets import SETS
+    from labkit.vision.synthetic.sets import SIZE as SIDE
 
     if data.name not in SETS:
         return data
@@ -176,10 +176,10 @@ def _judged(files: dict[str, Any], detector: Any, data: Any) -> dict[str, Any]:
     """What each file finds, with Ultralytics' suppression where it has none."""
     import torch
 
-    from labkit.quantize.deploy.accuracy import Truth
-    from labkit.quantize.runtimes.sessions import open_session
+    from labkit.core.ultralytics import ultralytics
+    from labkit.deploy.accuracy import Truth
+    from labkit.deploy.runtimes.sessions import open_session
     from labkit.vision.evaluation import samples
-    from labkit.vision.quiet import ultralytics
 
     ultralytics()
     from ultralytics.utils.nms import non_max_suppression

@@ -1,7 +1,7 @@
 """What recording costs: a digits MLP, every step recorded, against a bare PyTorch loop.
 
 Method: the same recipe (64 inputs, one hidden layer of 32, batch 32, Adam, 800 steps) is
-trained on one thread by (a) a plain PyTorch loop with nothing in it, (b) `labkit.training`
+trained on one thread by (a) a plain PyTorch loop with nothing in it, (b) `labkit.training.trainer`
 with a History, until every statistic and snapshot of every step is there, and (c) the
 plain loop with TensorBoard's `add_histogram` for every weight and every gradient at every
 step. Interleaved rounds; overheads are taken over (a) of the same round. Quantiles, which
@@ -18,9 +18,9 @@ import torch
 from torch.nn import functional
 
 from benchmarks.measure import Row, interleaved, median_ratio
-from labkit.recipe import Recipe
-from labkit.threads import one_thread
-from labkit.training import initial_network, new_history, train
+from labkit.core.threads import one_thread
+from labkit.recipe.recipe import Recipe
+from labkit.training.trainer import initial_network, new_history, train
 
 STEPS = 800
 RECIPE = Recipe(
@@ -58,7 +58,7 @@ def bare(writer: object = None) -> float:
 
 
 def recorded() -> float:
-    """Seconds of `labkit.training` with everything recorded and every statistic ready."""
+    """Seconds of `labkit.training.trainer` with everything recorded and every statistic ready."""
     history = new_history(RECIPE)
     began = time.perf_counter()
     for _ in train(RECIPE, history):

@@ -1,9 +1,9 @@
 """Drawing scenes, beside reading them back and augmenting them.
 
-Method: `labkit.vision.scenes` draws at 320 px, one thread, against Ultralytics' training data
-set with its default augmentation reading the same scenes from JPEG files, also one thread:
-what is drawn anew costs about what an epoch spends on what is on disk. Medians of interleaved
-rounds. Below it the rate of a whole export in YOLO format, with all threads.
+Method: `labkit.vision.synthetic.scenes` draws at 320 px, one thread, against Ultralytics'
+training data set with its default augmentation reading the same scenes from JPEG files, also
+one thread: what is drawn anew costs about what an epoch spends on what is on disk. Medians of
+interleaved rounds. Below it the rate of a whole export in YOLO format, with all threads.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from pathlib import Path
 import cv2
 
 from benchmarks.measure import Row, interleaved
-from labkit.vision import scenes
-from labkit.vision.drawn import draw_one, export
-from labkit.vision.quiet import silent, ultralytics
+from labkit.core.ultralytics import silent, ultralytics
+from labkit.vision.synthetic import scenes
+from labkit.vision.synthetic.drawn import draw_one, export
 
 SIZE, COUNT = 320, 64
 

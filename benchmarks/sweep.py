@@ -21,9 +21,9 @@ from torch import nn
 from torch.nn import functional
 
 from benchmarks.measure import Row, interleaved, median_ratio
-from labkit.recipe import Recipe
-from labkit.sweeps import sweep
-from labkit.training import initial_network
+from labkit.recipe.recipe import Recipe
+from labkit.training.sweeps import sweep
+from labkit.training.trainer import initial_network
 
 LEARNING = {"adam": 0.01, "sgd": 0.1}
 
@@ -97,8 +97,8 @@ def _difference(members: int, batch_size: int) -> float:
 
 _PEAK = """
 import resource
-from labkit.recipe import Recipe
-from labkit.sweeps import grid, sweep
+from labkit.recipe.recipe import Recipe
+from labkit.training.sweeps import grid, sweep
 result = sweep(grid(Recipe(task="digits", hidden=(32,), steps=100), seed=range({members})))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """

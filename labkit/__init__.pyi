@@ -1,40 +1,40 @@
 from ._version import __version__ as __version__
 
 # describe a run
-from .recipe import Recipe as Recipe
-from .tasks import TASKS as TASKS
-from .networks import NETWORKS as NETWORKS
-from .networks import ACTIVATIONS as ACTIVATIONS
-from .initialize import INITS as INITS
-from .optimize import OPTIMIZERS as OPTIMIZERS
-from .optimize import SCHEDULES as SCHEDULES
-from .gradients.losses import LOSSES as LOSSES
-from .surfaces.toys import SURFACES as SURFACES
-from .surfaces.toys import surface as surface
+from .recipe.recipe import Recipe as Recipe
+from .recipe.tasks import TASKS as TASKS
+from .recipe.networks import NETWORKS as NETWORKS
+from .recipe.networks import ACTIVATIONS as ACTIVATIONS
+from .recipe.initialize import INITS as INITS
+from .recipe.optimize import OPTIMIZERS as OPTIMIZERS
+from .recipe.optimize import SCHEDULES as SCHEDULES
+from .toys.gradients.losses import LOSSES as LOSSES
+from .toys.surfaces import SURFACES as SURFACES
+from .toys.surfaces import surface as surface
 
 # run it
-from .training import train as train
-from .training import fit as fit
-from .session import Session as Session
-from .race import Race as Race
-from .sweeps import grid as grid
-from .sweeps import sweep as sweep
-from .lr_range import range_test as range_test
-from .lr_range import RangeTest as RangeTest
-from .surfaces.walks import walk as walk
+from .training.trainer import train as train
+from .training.trainer import fit as fit
+from .training.session import Session as Session
+from .training.race import Race as Race
+from .training.sweeps import grid as grid
+from .training.sweeps import sweep as sweep
+from .analysis.lr_range import range_test as range_test
+from .analysis.lr_range import RangeTest as RangeTest
+from .toys.trajectories import walk as walk
 
 # what was recorded, and what it says
-from .history import History as History
+from .training.history import History as History
 from .diagnosis.findings import Finding as Finding
 from .diagnosis.causes import diagnose as diagnose
-from .propagation import signals as signals
-from .propagation import stds as stds
-from .propagation import dead_shares as dead_shares
-from .propagation import layer_by_layer as layer_by_layer
-from .propagation import sum_spread as sum_spread
-from .surveys import survey as survey
-from .gradients.check import gradient_check as gradient_check
-from .gradients.derivatives import check_derivative as check_derivative
+from .analysis.propagation import signals as signals
+from .analysis.propagation import stds as stds
+from .analysis.propagation import dead_shares as dead_shares
+from .analysis.propagation import layer_by_layer as layer_by_layer
+from .analysis.propagation import sum_spread as sum_spread
+from .analysis.init_survey import survey as survey
+from .toys.gradients.check import gradient_check as gradient_check
+from .toys.gradients.derivatives import check_derivative as check_derivative
 from .weights import anatomy as anatomy
 
 # see it and touch it
@@ -54,8 +54,8 @@ from .panels import DetectPanel as DetectPanel
 from .panels import BreakPanel as BreakPanel
 from .panels import FineTunePanel as FineTunePanel
 from .panels import QuantizePanel as QuantizePanel
-from .neuron import Neuron as Neuron
-from .gradients.backprop import TinyNetwork as TinyNetwork
+from .toys.neuron import Neuron as Neuron
+from .toys.gradients.backprop import TinyNetwork as TinyNetwork
 
 # guess first
 from .workshop.question import Question as Question
@@ -68,16 +68,16 @@ from .workshop.presets import PRESETS as PRESETS
 
 # tell
 from .results import report as report
-from .results import Table as Table
+from .core.table import Table as Table
 from .machine import doctor as doctor
-from .errors import LabError as LabError
-from .errors import RecipeError as RecipeError
+from .core.errors import LabError as LabError
+from .core.errors import RecipeError as RecipeError
 
 # whole modules
 from . import batch as batch
 from . import figures as figures
-from . import generalization as generalization
-from . import landscape as landscape
+from .analysis import generalization as generalization
+from .analysis import landscape as landscape
 from . import quantize as quantize
 from . import views as views
 from . import vision as vision

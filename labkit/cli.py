@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from labkit._version import __version__
-from labkit.errors import LabError
+from labkit.core.errors import LabError
 
 
 class _Commands(click.Group):
@@ -202,8 +202,8 @@ def report(folder: str) -> None:
 
 def _recipe_options() -> list[click.Parameter]:
     """One option for every field of a Recipe, from the fields themselves."""
-    from labkit.parameters import parameters
-    from labkit.recipe import Recipe
+    from labkit.core.parameters import parameters
+    from labkit.recipe.recipe import Recipe
 
     return [
         click.Option(
@@ -234,11 +234,11 @@ def train(changes: tuple[str, ...], save: Path | None, **fields: str | None) -> 
     Options are the recipe's fields; a share string does as well:
     labkit train 'task=digits init=xavier_normal(factor=1.5) lr=0.01'
     """
+    from labkit.core.table import Table
     from labkit.diagnosis.causes import diagnose
-    from labkit.optimize import advice
-    from labkit.recipe import Recipe
-    from labkit.results import Table
-    from labkit.training import fit
+    from labkit.recipe.optimize import advice
+    from labkit.recipe.recipe import Recipe
+    from labkit.training.trainer import fit
 
     options = " ".join(f"{name}={value}" for name, value in fields.items() if value is not None)
     recipe = Recipe.from_text(" ".join([*changes, options]))
@@ -311,8 +311,8 @@ def quantize(weights: str, out: Path | None, candidates: tuple[str, ...], **opti
     labkit quantize best.safetensors --data cells
     labkit quantize best.pt --data data.yaml --target size --max-drop 0.02 --out deploy
     """  # noqa: D301
-    from labkit.quantize import search
-    from labkit.quantize.deploy.artifact import folder_of
+    from labkit.deploy import search
+    from labkit.deploy.artifact import folder_of
 
     folder = out or Path(f"{Path(weights).stem}-deploy")
     folder_of(folder)  # before minutes of work
@@ -333,11 +333,11 @@ def quantize(weights: str, out: Path | None, candidates: tuple[str, ...], **opti
 @click.argument("kind", required=False)
 def list_(kind: str | None) -> None:
     """List what can be chosen: tasks, inits, optimizers, schedules, losses, views …"""
-    from labkit.errors import unknown
-    from labkit.gradients.losses import LOSSES
-    from labkit.recipe import REGISTRIES
-    from labkit.results import Table
-    from labkit.surfaces.toys import SURFACES
+    from labkit.core.errors import unknown
+    from labkit.core.table import Table
+    from labkit.recipe.recipe import REGISTRIES
+    from labkit.toys.gradients.losses import LOSSES
+    from labkit.toys.surfaces import SURFACES
     from labkit.views import VIEWS
 
     registries = {**REGISTRIES, "loss": LOSSES, "surface": SURFACES, "view": VIEWS}

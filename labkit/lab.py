@@ -14,8 +14,8 @@ from pathlib import Path
 
 from jupyter_core.paths import jupyter_runtime_dir
 
-from labkit.errors import LabError
-from labkit.files import write_atomically
+from labkit.core.errors import LabError
+from labkit.core.files import write_atomically
 
 FIRST = "00_start_here.ipynb"
 MANIFEST = ".labkit.json"

@@ -8,7 +8,7 @@ import sys
 from importlib import metadata
 
 from labkit._version import __version__
-from labkit.results import Table
+from labkit.core.table import Table
 
 PACKAGES = (
     "torch",

@@ -2,63 +2,22 @@
 
 from __future__ import annotations
 
-import html
 import json
 import math
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from labkit.errors import LabError
-from labkit.files import write_atomically
+from labkit.core.errors import LabError
+from labkit.core.files import write_atomically
+from labkit.core.table import Table, show
 
 if TYPE_CHECKING:
-    from labkit.history import History
+    from labkit.training.history import History
 
 RESULTS = "LABKIT_RESULTS"
-
-
-class Table:
-    """Rows of plain values that show as a table in a notebook and as text elsewhere."""
-
-    def __init__(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        self.rows = [dict(row) for row in rows]
-        self.columns = list(dict.fromkeys(name for row in self.rows for name in row))
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def _cells(self) -> list[list[str]]:
-        return [[show(row.get(name, "")) for name in self.columns] for row in self.rows]
-
-    def _repr_html_(self) -> str:
-        head = "".join(f"<th style='text-align:left'>{html.escape(c)}</th>" for c in self.columns)
-        body = "".join(
-            "<tr>"
-            + "".join(f"<td style='text-align:left'>{html.escape(cell)}</td>" for cell in row)
-            + "</tr>"
-            for row in self._cells()
-        )
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-    def __repr__(self) -> str:
-        rows = [self.columns, *self._cells()]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(self.columns))]
-        return "\n".join(
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in rows
-        )
-
-
-def show(value: Any) -> str:
-    """A value as a reader wants to see it."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return str(value)
 
 
 def report(**values: Any) -> Table:
@@ -80,7 +39,7 @@ def report(**values: Any) -> Table:
     plain = {name: _plain(name, value, curves) for name, value in values.items()}
     if path := os.environ.get(RESULTS):
         if curves:
-            from labkit.curves import FILE
+            from labkit.training.curves import FILE
 
             _merge(Path(path).with_name(FILE), curves)
         _merge(Path(path), plain, indent=2)
@@ -95,7 +54,7 @@ def _merge(file: Path, values: Mapping[str, Any], indent: int | None = None) -> 
 def _plain(name: str, value: Any, curves: dict[str, Any]) -> Any:
     """A JSON value; NaN and infinities, which JSON lacks, become text. Fills in `curves`."""
     if _is_history(value):
-        from labkit.curves import curves as curves_of
+        from labkit.training.curves import curves as curves_of
 
         curves.update({f"{name}.{curve}": points for curve, points in curves_of(value).items()})
         return _words(value)
@@ -114,7 +73,7 @@ def _plain(name: str, value: Any, curves: dict[str, Any]) -> Any:
 
 
 def _is_history(value: Any) -> TypeGuard[History]:
-    module = sys.modules.get("labkit.history")  # who has a history has imported it
+    module = sys.modules.get("labkit.training.history")  # who has a history has imported it
     return module is not None and isinstance(value, module.History)
 
 

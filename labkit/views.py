@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from labkit import figures, predict
-from labkit.errors import RecipeError, unknown
+from labkit import figures
+from labkit.core.errors import RecipeError, unknown
+from labkit.core.registry import Registry
 from labkit.figures import Spec
-from labkit.history import History
-from labkit.recipe import Recipe
-from labkit.registry import Registry
+from labkit.recipe.recipe import Recipe
+from labkit.training import predict
+from labkit.training.history import History
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

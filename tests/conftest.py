@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from labkit.quantize.runtimes.quiet import no_telemetry
-from labkit.registry import Registry
+from labkit.core.registry import Registry
+from labkit.core.telemetry import no_telemetry
 
 no_telemetry()  # tests use the runtimes themselves as well
 

@@ -21,16 +21,16 @@ import labkit.quantize
 import labkit.vision.finetuning
 from labkit import views
 from labkit.cli import main
-from labkit.errors import RecipeError
-from labkit.executors import SynchronousExecutor
-from labkit.initialize import INITS
-from labkit.optimize import OPTIMIZERS, SCHEDULES
+from labkit.core.errors import RecipeError
+from labkit.core.executors import SynchronousExecutor
+from labkit.core.parameters import knob, parameters
+from labkit.core.registry import Registry
 from labkit.panels import TrainPanel
-from labkit.parameters import knob, parameters
-from labkit.recipe import WITH_ARGUMENTS, Recipe
-from labkit.registry import Registry
-from labkit.tasks import TASKS
-from labkit.training import fit
+from labkit.recipe.initialize import INITS
+from labkit.recipe.optimize import OPTIMIZERS, SCHEDULES
+from labkit.recipe.recipe import WITH_ARGUMENTS, Recipe
+from labkit.recipe.tasks import TASKS
+from labkit.training.trainer import fit
 from labkit.views import VIEWS, view
 
 HEAVY = (

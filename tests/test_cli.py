@@ -22,13 +22,13 @@ import labkit
 from labkit import lab
 from labkit.batch.job import Failure, Job, Limits, Outcome
 from labkit.cli import main
-from labkit.gradients.losses import LOSSES
-from labkit.history import History
+from labkit.core.parameters import parameters
 from labkit.machine import PACKAGES
-from labkit.parameters import parameters
-from labkit.recipe import REGISTRIES, Recipe
-from labkit.surfaces.toys import SURFACES
-from labkit.training import fit
+from labkit.recipe.recipe import REGISTRIES, Recipe
+from labkit.toys.gradients.losses import LOSSES
+from labkit.toys.surfaces import SURFACES
+from labkit.training.history import History
+from labkit.training.trainer import fit
 from labkit.views import VIEWS
 from tests.batch.notebooks import make
 

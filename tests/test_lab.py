@@ -18,7 +18,7 @@ from click.testing import CliRunner
 
 from labkit import lab
 from labkit.cli import main
-from labkit.errors import LabError
+from labkit.core.errors import LabError
 
 
 def write_notebook(path: Path, source: str, **metadata: object) -> None:

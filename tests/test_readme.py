@@ -12,8 +12,8 @@ import torch
 
 import labkit
 from labkit.cli import main
-from labkit.initialize import INITS
-from labkit.training import initial_network
+from labkit.recipe.initialize import INITS
+from labkit.training.trainer import initial_network
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -89,7 +89,7 @@ def test_its_share_strings_are_understood():
 def test_the_example_of_a_new_initializer_works():
     (code,) = [block for block in blocks(CONTRIBUTING, "python") if "rademacher" in block]
     assert len(code.strip().splitlines()) < 15
-    module = {**vars(__import__("labkit.initialize", fromlist=["INITS"]))}
+    module = {**vars(__import__("labkit.recipe.initialize", fromlist=["INITS"]))}
     try:
         exec(compile(code, "CONTRIBUTING.md", "exec"), module)
         network = initial_network(labkit.Recipe.from_text("init=rademacher(std=0.3) seed=0"))

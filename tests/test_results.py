@@ -13,8 +13,9 @@ import pytest
 import torch
 
 import labkit
-from labkit.errors import LabError
-from labkit.results import RESULTS, Table, report
+from labkit.core.errors import LabError
+from labkit.core.table import Table
+from labkit.results import RESULTS, report
 
 
 class Cells(HTMLParser):

@@ -5,11 +5,11 @@ import plotly.graph_objects as go
 import pytest
 
 from labkit import figures, views
-from labkit.errors import RecipeError
+from labkit.core.errors import RecipeError
 from labkit.panels.live_figure import pack
-from labkit.recipe import Recipe
-from labkit.tasks import TASKS
-from labkit.training import fit
+from labkit.recipe.recipe import Recipe
+from labkit.recipe.tasks import TASKS
+from labkit.training.trainer import fit
 from labkit.views import VIEWS, draw, views_for
 
 RECIPES = {

@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any
 from uuid import uuid4
 
-from labkit.errors import LabError
+from labkit.core.errors import LabError
 
 # What decides about a run's results, or about whether the two sides understand each other.
 PACKAGES = (

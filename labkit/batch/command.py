@@ -21,7 +21,7 @@ from labkit.batch.report import report
 from labkit.batch.schedule import Again, Batch
 from labkit.batch.values import MOST_RUNS
 from labkit.batch.workers import Pool
-from labkit.results import Table
+from labkit.core.table import Table
 from labkit.warm.forkserver import unavailable
 
 Options = Mapping[str, Any]

@@ -15,7 +15,7 @@ from labkit.batch.job import Job, Limits, identify
 from labkit.batch.schedule import Again, Batch, drive
 from labkit.batch.source import packages
 from labkit.batch.workers import Pool
-from labkit.errors import LabError
+from labkit.core.errors import LabError
 from labkit.warm.forkserver import shared, unavailable
 
 if TYPE_CHECKING:

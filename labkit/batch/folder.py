@@ -26,7 +26,7 @@ from typing import Any
 from labkit._version import __version__
 from labkit.batch.job import Job, Limits
 from labkit.batch.store import open_store
-from labkit.errors import FileError, LabError
+from labkit.core.errors import FileError, LabError
 
 STATES = ("queued", "running", "done", "failed", "timed out", "killed")
 ENDED = ("done", "failed", "timed out", "killed")

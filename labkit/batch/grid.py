@@ -11,7 +11,7 @@ from typing import Any
 
 from labkit.batch.parameters import NotebookParameter, typed
 from labkit.batch.values import MOST_RUNS, check_size, from_texts, from_value, one_value
-from labkit.errors import FileError, LabError, nearest
+from labkit.core.errors import FileError, LabError, nearest
 
 
 def grid(*, most: int = MOST_RUNS, **values: Iterable[Any]) -> list[dict[str, Any]]:

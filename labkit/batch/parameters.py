@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from labkit.errors import LabError, RecipeError, nearest
+from labkit.core.errors import LabError, RecipeError, nearest
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -253,7 +253,7 @@ def _refused_by_recipe(
 
 def _described(known: Mapping[str, NotebookParameter]) -> type[BaseModel]:
     """What a notebook describes: that of which its parameters name the most fields."""
-    from labkit.recipe import Recipe
+    from labkit.recipe.recipe import Recipe
     from labkit.vision.finetuning.spec import FineTune
 
     return max((Recipe, FineTune), key=lambda model: len(model.model_fields.keys() & known.keys()))

@@ -41,8 +41,8 @@ from labkit.batch.runner import (
     write,
     writes,
 )
-from labkit.curves import FILE as CURVES_FILE
 from labkit.results import RESULTS
+from labkit.training.curves import FILE as CURVES_FILE
 
 LOG = "log.txt"
 RESULTS_FILE = "results.json"

@@ -13,7 +13,7 @@ from labkit.batch.job import Job, Limits, identify
 from labkit.batch.parameters import check_parameters, unknown_parameter
 from labkit.batch.source import Source, read_source
 from labkit.batch.values import check_size
-from labkit.errors import FileError, LabError
+from labkit.core.errors import FileError, LabError
 
 PathLike = str | os.PathLike[str]
 Grid = Choices | Iterable[Mapping[str, Any]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from labkit.errors import LabError
+from labkit.core.errors import LabError
 
 SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 BYTES = {"": 1, "b": 1} | {

@@ -205,14 +205,14 @@ def _cell(value: Any) -> Any:
 
 
 def _show(value: Any) -> str:
-    from labkit.results import show
+    from labkit.core.table import show
 
     return show(_cell(value))
 
 
 def _curves(records: Sequence[Record]) -> dict[str, Any]:
     """The curves of all runs: `lines[name]` is `[run, index into xs, y]` of each that has one."""
-    from labkit.curves import thin
+    from labkit.training.curves import thin
 
     found = [
         (name, run, x, y)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from labkit.batch.folder import Folder
-from labkit.curves import FILE as CURVES
+from labkit.training.curves import FILE as CURVES
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from labkit.batch.job import Failure, Job
-from labkit.errors import FileError, LabError
-from labkit.files import write_atomically
+from labkit.core.errors import FileError, LabError
+from labkit.core.files import write_atomically
 
 JOB = "job"  # files of the private folder
 ANSWER = "answer"

@@ -24,7 +24,7 @@ from labkit.batch.folder import ENDED, Folder, timestamp, writing
 from labkit.batch.job import Failure, Job, Outcome
 from labkit.batch.progress import Progress
 from labkit.batch.workers import Pool, Workers
-from labkit.errors import FileError, LabError
+from labkit.core.errors import FileError, LabError
 
 Again = Literal["unfinished", "failed", "all"]
 TICK = 1.0  # seconds between two looks at what has begun to run

@@ -11,7 +11,7 @@ from typing import Any
 from labkit.batch.job import Job
 from labkit.batch.progress import duration
 from labkit.batch.schedule import Again
-from labkit.results import Table
+from labkit.core.table import Table
 
 MOST = 20  # failures that are told one by one
 Status = Mapping[str, Any]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.batch.assignments import assignments
 from labkit.batch.parameters import NotebookParameter
-from labkit.errors import FileError
+from labkit.core.errors import FileError
 from labkit.warm.deferred import defer_iris
 
 if TYPE_CHECKING:  # its import takes a second

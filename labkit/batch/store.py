@@ -12,8 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from labkit.errors import LabError
-from labkit.files import write_atomically, write_beside
+from labkit.core.errors import LabError
+from labkit.core.files import write_atomically, write_beside
 
 LOCAL = ("file", "local")
 

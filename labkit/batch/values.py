@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from labkit.batch.parameters import NotebookParameter, from_text
-from labkit.errors import LabError
+from labkit.core.errors import LabError
 
 MOST_RUNS = 10_000  # more than that need `most` to say that they are meant
 DIGITS = 6  # of a range's values, which stand in names and tables

@@ -12,7 +12,7 @@ from concurrent.futures import (
 )
 from typing import Any
 
-from labkit.executors import ThreadExecutor
+from labkit.core.executors import ThreadExecutor
 
 Pool = Executor | Callable[[], Executor] | None
 

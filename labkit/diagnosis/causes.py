@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from labkit.core.threads import one_thread
 from labkit.diagnosis import losses, signals, units, weights
 from labkit.diagnosis.evidence import Evidence
 from labkit.diagnosis.findings import Finding
-from labkit.history import History
-from labkit.threads import one_thread
+from labkit.training.history import History
 
 Check = Callable[[Evidence], Finding | None]
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from labkit.history import History
-from labkit.propagation import Signal, dead_shares, signals, stds
-from labkit.recipe import Recipe
-from labkit.training import EVALUATION_SAMPLES
+from labkit.analysis.propagation import Signal, dead_shares, signals, stds
+from labkit.recipe.recipe import Recipe
+from labkit.training.history import History
+from labkit.training.trainer import EVALUATION_SAMPLES
 
 # For tanh, and for the sigmoid, which is a tanh of half the height:
 SATURATED = 0.98  # beyond it 1 - 0.98² = 4 % of the largest slope are left

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from labkit.diagnosis.remedies import Changes, shorter_steps
-from labkit.history import History
-from labkit.recipe import Recipe
+from labkit.recipe.recipe import Recipe
+from labkit.training.history import History
 
 
 @dataclass(frozen=True)

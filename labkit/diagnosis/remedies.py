@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from labkit.parameters import parameters
-from labkit.recipe import Recipe
+from labkit.core.parameters import parameters
+from labkit.recipe.recipe import Recipe
 
 Changes = dict[str, Any]
 

@@ -8,7 +8,7 @@ from labkit.diagnosis.evidence import Evidence, Flow, tail
 from labkit.diagnosis.findings import Finding
 from labkit.diagnosis.remedies import Changes, random_start, shorter_steps, usual_lr
 from labkit.diagnosis.words import change, remedy
-from labkit.recipe import Recipe
+from labkit.recipe.recipe import Recipe
 
 DEAD = 0.7  # of a layer's units; healthy training may kill half of a narrow layer
 SATURATED_START = 0.6  # of a layer's activations; well-sized weights saturate 6 % at most

@@ -8,7 +8,7 @@ from typing import Any
 
 from labkit.figures import theme
 from labkit.figures.base import nice
-from labkit.history import History, Mark
+from labkit.training.history import History, Mark
 
 Dict = dict[str, Any]
 

@@ -12,7 +12,7 @@ from labkit.figures.axes import axis
 from labkit.figures.base import Spec, figure, limits
 
 if TYPE_CHECKING:
-    from labkit.gradients.backprop import Number, Pass
+    from labkit.toys.gradients.backprop import Number, Pass
 
 GRADIENT = "#B0609E"  # reads on white and on black; no sign of a weight has it
 # Fills that carry white text.
@@ -57,7 +57,7 @@ def backward_pass(
 
     Args:
         trace: the pass.
-        stage: one of `labkit.gradients.backprop.STAGES`.
+        stage: one of `labkit.toys.gradients.backprop.STAGES`.
         caption: a headline; nothing is written without one.
         moved: the new weights, for the stages `step` and `again` (`trace.step(lr)`).
         again: the pass with the new weights, for the stage `again`.

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from labkit.core.table import show
 from labkit.figures import theme
 from labkit.figures.axes import axis, log_axis
 from labkit.figures.base import Spec, figure
 from labkit.figures.overview import as_number, places, span_of
-from labkit.results import show
 
 PANEL, BETWEEN = 96, 16  # pixels
 APART = 0.03  # of the width: names of layers nearer to each other are left out

@@ -15,9 +15,9 @@ from labkit.figures.predictions import decision_boundary
 from labkit.figures.weights import histograms
 
 if TYPE_CHECKING:
-    from labkit.generalization import Memorization
-    from labkit.predict import Surface
-    from labkit.tasks import Data
+    from labkit.analysis.generalization import Memorization
+    from labkit.recipe.tasks import Data
+    from labkit.training.predict import Surface
 
 Dict = dict[str, Any]
 

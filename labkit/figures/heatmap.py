@@ -10,7 +10,7 @@ import numpy as np
 from labkit.figures import theme
 from labkit.figures.axes import axis
 from labkit.figures.base import Spec, bound, figure, finite, nice
-from labkit.history import History
+from labkit.training.history import History
 
 CELLS = 256  # the most cells on a side; of a larger tensor, evenly spaced units are shown
 

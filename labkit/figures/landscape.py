@@ -12,7 +12,7 @@ from labkit.figures.axes import axis, log_axis
 from labkit.figures.base import Spec, decades, extent, figure, finite, positive, thin
 
 if TYPE_CHECKING:
-    from labkit.landscape import Landscape, Line
+    from labkit.analysis.landscape import Landscape, Line
 
 Dict = dict[str, Any]
 

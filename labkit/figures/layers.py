@@ -9,7 +9,7 @@ import numpy as np
 from labkit.figures import theme
 from labkit.figures.axes import events, horizon, log_axis, step_axis
 from labkit.figures.base import Spec, decades, figure, positive, thin
-from labkit.history import History
+from labkit.training.history import History
 
 LAYERS = 12  # of more layers, evenly spaced ones are shown, first and last among them
 RULE_OF_THUMB = 1e-3

@@ -10,7 +10,7 @@ import numpy as np
 from labkit.figures import theme
 from labkit.figures.axes import axis, events, horizon, log_axis, step_axis
 from labkit.figures.base import Spec, decades, figure, finite, limits, positive, smooth, thin
-from labkit.history import History
+from labkit.training.history import History
 
 _HOVER = "step %{x}: %{y:.5g}"
 _SPLITS = (

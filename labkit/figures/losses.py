@@ -12,7 +12,7 @@ from labkit.figures.axes import axis, nice_length
 from labkit.figures.base import Spec, figure, limits
 
 if TYPE_CHECKING:
-    from labkit.gradients.derivatives import DerivativeCheck
+    from labkit.toys.gradients.derivatives import DerivativeCheck
 
 TANGENT = 0.9  # half the length of a tangent, in units of the output
 Points = Mapping[str, tuple[float, float]]

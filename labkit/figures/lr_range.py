@@ -12,7 +12,7 @@ from labkit.figures.axes import axis, log_axis
 from labkit.figures.base import Spec, figure, finite, limits, thin
 
 if TYPE_CHECKING:
-    from labkit.lr_range import RangeTest
+    from labkit.analysis.lr_range import RangeTest
 
 ZONES = (("too low", theme.SKY), ("learns", theme.GREEN), ("too high", theme.VERMILLION))
 

@@ -12,8 +12,8 @@ from labkit.figures.axes import axis
 from labkit.figures.base import Spec, figure, finite, limits
 
 if TYPE_CHECKING:
-    from labkit.predict import Curve, Predictions, Surface
-    from labkit.tasks import Data
+    from labkit.recipe.tasks import Data
+    from labkit.training.predict import Curve, Predictions, Surface
 
 Dict = dict[str, Any]
 

@@ -13,7 +13,7 @@ from labkit.figures.axes import axis, log_axis
 from labkit.figures.base import Spec, decades, extent, figure, finite, limits, positive, thin
 
 if TYPE_CHECKING:
-    from labkit.surfaces.walks import Walk
+    from labkit.toys.trajectories import Walk
 
 BANDS = 14  # shades between the lowest ground and the highest
 STEP = "step"

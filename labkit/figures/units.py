@@ -10,7 +10,7 @@ import numpy as np
 from labkit.figures import theme
 from labkit.figures.axes import axis
 from labkit.figures.base import Spec, bound, figure, finite
-from labkit.history import History
+from labkit.training.history import History
 
 CELLS = 128  # the most cells on a side of one picture
 GAP = 0.03

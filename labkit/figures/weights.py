@@ -11,8 +11,8 @@ import numpy as np
 from labkit.figures import theme
 from labkit.figures.axes import axis, events, horizon, step_axis
 from labkit.figures.base import Spec, figure, finite, limits, nice
-from labkit.history import History
-from labkit.statistics import QUANTILES
+from labkit.training.history import History
+from labkit.training.statistics import QUANTILES
 
 LINE_POINTS = 200  # the most points of a line
 LINES = 48  # more weights than this are shown as quantile bands

@@ -11,10 +11,10 @@ import numpy as np
 from torch import nn
 
 from labkit import views
-from labkit.errors import LabError, unknown
+from labkit.core.errors import LabError, unknown
+from labkit.core.table import show
 from labkit.figures import changes_by_depth, filter_images, tensors_by_depth
 from labkit.figures.base import Spec
-from labkit.results import show
 from labkit.weights import TensorInfo, Weights, anatomy, compare, load
 from labkit.weights.names import layers
 

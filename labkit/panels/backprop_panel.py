@@ -6,9 +6,9 @@ import html
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from labkit.errors import LabError, unknown
+from labkit.core.errors import LabError, unknown
 from labkit.figures import backward_pass, updates_loss
-from labkit.gradients.backprop import (
+from labkit.toys.gradients.backprop import (
     BENDS,
     STAGES,
     TOO_LARGE,
@@ -40,7 +40,7 @@ class BackpropPanel:
         x1, x2: the inputs.
         target: what the output should be.
         lr: learning rate.
-        stage: where to begin, one of `labkit.gradients.backprop.STAGES`.
+        stage: where to begin, one of `labkit.toys.gradients.backprop.STAGES`.
         updates: how many updates are made without a person.
         interactive: whether somebody is there.
 

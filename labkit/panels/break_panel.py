@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from labkit.errors import LabError
-from labkit.executors import ThreadExecutor
+from labkit.core.errors import LabError
+from labkit.core.executors import ThreadExecutor
 from labkit.figures.base import Spec
 from labkit.figures.damage import damage_curve
 from labkit.figures.detections import Photo, detections, photo
 from labkit.panels.latest import Latest, alert
-from labkit.vision.breaking import amounts, damageable, kind_of, private, unharmed
 from labkit.vision.detections import Detections, predict, read_image
 from labkit.vision.evaluation import Metrics, evaluate
+from labkit.vision.perturbation import amounts, damageable, kind_of, private, unharmed
 from labkit.weights.perturb import DAMAGES, Damage, Patient
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, cast, get_or
 import ipywidgets as widgets
 from pydantic import BaseModel
 
-from labkit.errors import LabError
-from labkit.optimize import advice
-from labkit.parameters import Parameter, parameters, parse, spell
-from labkit.recipe import WITH_ARGUMENTS, Recipe
+from labkit.core.errors import LabError
+from labkit.core.parameters import Parameter, parameters, parse, spell
+from labkit.recipe.optimize import advice
+from labkit.recipe.recipe import WITH_ARGUMENTS, Recipe
 
 # Fields of a recipe that stay in sight, and groups that fold away, with their headings.
 FIRST = ("task", "init", "optimizer", "lr")

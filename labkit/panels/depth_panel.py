@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Annotated, Any
 
-from labkit.errors import LabError
-from labkit.executors import ThreadExecutor
+from labkit.analysis.propagation import Signal, describe, signals, stds
+from labkit.core.errors import LabError
+from labkit.core.executors import ThreadExecutor
+from labkit.core.parameters import Strict, knob, parameters
 from labkit.figures import distribution_by_depth, sizes_by_depth
 from labkit.figures.base import Spec
 from labkit.panels.latest import Latest, alert
-from labkit.parameters import Strict, knob, parameters
-from labkit.propagation import Signal, describe, signals, stds
-from labkit.recipe import Recipe
+from labkit.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     import ipywidgets

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
 
-from labkit.errors import LabError
-from labkit.executors import ThreadExecutor
+from labkit.core.errors import LabError
+from labkit.core.executors import ThreadExecutor
 from labkit.figures.base import Spec
 from labkit.figures.detections import Photo, detections, photo
 from labkit.panels.latest import Latest, alert

@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 import ipywidgets as widgets
 
+from labkit.core.parameters import Parameter
 from labkit.panels.controls import Controls, control
-from labkit.parameters import Parameter
 from labkit.vision.finetuning.spec import FineTune
 
 # What is offered where any file or name may be typed.

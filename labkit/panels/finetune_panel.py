@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from labkit.errors import LabError
-from labkit.executors import SynchronousExecutor, ThreadExecutor
+from labkit.core.errors import LabError
+from labkit.core.executors import SynchronousExecutor, ThreadExecutor
+from labkit.core.table import Table
 from labkit.figures import Spec
 from labkit.figures.finetuning import fine_tuning_curves, layer_updates
 from labkit.figures.qat import weights_on_grid
-from labkit.results import Table
 from labkit.vision.finetuning.diagnosis import lr_too_high
 from labkit.vision.finetuning.spec import FineTune
 

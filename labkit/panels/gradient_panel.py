@@ -6,8 +6,8 @@ import html
 from typing import TYPE_CHECKING, Any
 
 from labkit.figures import check_by_eps, gradient_errors
-from labkit.gradients.backprop import MISTAKES, TinyNetwork
-from labkit.gradients.check import EPS, GradientCheck, errors_by_eps, gradient_check
+from labkit.toys.gradients.backprop import MISTAKES, TinyNetwork
+from labkit.toys.gradients.check import EPS, GradientCheck, errors_by_eps, gradient_check
 
 if TYPE_CHECKING:
     import ipywidgets
@@ -21,7 +21,7 @@ class GradientPanel:
         network: its weights.
         x1, x2: the inputs.
         target: what the output should be.
-        mistake: one of `labkit.gradients.backprop.MISTAKES`.
+        mistake: one of `labkit.toys.gradients.backprop.MISTAKES`.
         eps: how far each weight is moved to measure its gradient.
         interactive: whether somebody is there; otherwise plain figures are shown.
 

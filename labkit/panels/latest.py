@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Generic, TypeVar
 
-from labkit.errors import LabError
+from labkit.core.errors import LabError
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from labkit.errors import LabError
+from labkit.core.errors import LabError
 from labkit.figures import (
     loss_slopes,
     loss_values,
@@ -18,7 +18,7 @@ from labkit.figures import (
     outlier_pull,
     theme,
 )
-from labkit.gradients.losses import LOSSES, best_constant, deal, evaluate, of_kind, walk
+from labkit.toys.gradients.losses import LOSSES, best_constant, deal, evaluate, of_kind, walk
 
 if TYPE_CHECKING:
     import ipywidgets

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from labkit.figures import neuron_line, neuron_surface
-from labkit.neuron import LIMIT, Neuron
+from labkit.toys.neuron import LIMIT, Neuron
 
 if TYPE_CHECKING:
     import ipywidgets

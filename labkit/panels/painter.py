@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from labkit.core.threads import one_thread
 from labkit.panels.live_figure import LiveFigure, show_together
-from labkit.threads import one_thread
 
 RATE = 22.0  # frames per second at the most: every frame takes time from training
 STATUS_EVERY = 0.25  # seconds between updates of the words

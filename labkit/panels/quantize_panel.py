@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, Literal
 
-from labkit.executors import ThreadExecutor
+from labkit.core.executors import ThreadExecutor
 from labkit.panels.anatomy_panel import facts_line
 from labkit.panels.latest import Latest, alert
 from labkit.panels.quantize_views import Choice, QuantizeViews

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from labkit.errors import LabError, unknown
+from labkit.core.errors import LabError, unknown
 from labkit.figures.base import Spec
 from labkit.figures.bits_curve import bits_curve as curve_figure
 from labkit.figures.detections import Photo, detections, photo

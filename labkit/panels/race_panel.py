@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
 
-from labkit.errors import LabError
-from labkit.executors import SynchronousExecutor
+from labkit.core.errors import LabError
+from labkit.core.executors import SynchronousExecutor
+from labkit.core.table import Table
 from labkit.figures import loss_curves
-from labkit.history import History
-from labkit.race import Race
-from labkit.recipe import Recipe
-from labkit.results import Table
+from labkit.recipe.recipe import Recipe
+from labkit.training.history import History
+from labkit.training.race import Race
 
 if TYPE_CHECKING:
     import ipywidgets
@@ -26,7 +26,7 @@ class RacePanel:
     With `interactive=False` it races to the end and shows a figure and a table.
 
     Args:
-        recipes: the contenders; see `labkit.race.Race` for who shares whose start.
+        recipes: the contenders; see `labkit.training.race.Race` for who shares whose start.
         interactive: whether somebody is there to use it.
         executor: where training runs, for tests.
 

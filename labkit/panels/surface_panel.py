@@ -10,13 +10,13 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from labkit.errors import LabError
-from labkit.executors import ThreadExecutor
+from labkit.core.errors import LabError
+from labkit.core.executors import ThreadExecutor
 from labkit.figures import surface_map, theme, walk_losses, walk_state
 from labkit.figures.surface import walk_colors
-from labkit.optimize import OPTIMIZERS
-from labkit.surfaces.toys import SURFACES, Point, Surface, surface
-from labkit.surfaces.walks import RATES, Walk, check, tune, walk
+from labkit.recipe.optimize import OPTIMIZERS
+from labkit.toys.surfaces import SURFACES, Point, Surface, surface
+from labkit.toys.trajectories import RATES, Walk, check, tune, walk
 
 if TYPE_CHECKING:
     import ipywidgets

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from labkit import views
-from labkit.errors import LabError, RecipeError, unknown
-from labkit.executors import ThreadExecutor
+from labkit.core.errors import LabError, RecipeError, unknown
+from labkit.core.executors import ThreadExecutor
+from labkit.core.parameters import spell
+from labkit.core.table import Table
+from labkit.core.threads import one_thread
 from labkit.figures import Spec, loss_curves, sweep_map
 from labkit.figures.sweep import WORDS, best_cell
-from labkit.history import History
 from labkit.panels.sweep_plan import LRS, ROWS, Plan, read_rates, read_values, spell_all
-from labkit.parameters import spell
-from labkit.recipe import Recipe
-from labkit.results import Table
-from labkit.sweeps import Sweep, sweep
-from labkit.threads import one_thread
+from labkit.recipe.recipe import Recipe
+from labkit.training.history import History
+from labkit.training.sweeps import Sweep, sweep
 
 if TYPE_CHECKING:
     import ipywidgets

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from labkit.errors import LabError, RecipeError, unknown
-from labkit.parameters import parameters, parse, spell
-from labkit.recipe import Recipe
-from labkit.sweeps import grid
+from labkit.core.errors import LabError, RecipeError, unknown
+from labkit.core.parameters import parameters, parse, spell
+from labkit.recipe.recipe import Recipe
+from labkit.training.sweeps import grid
 
 # What may stand on the rows, and what is tried of it unless somebody says otherwise.
 ROWS: dict[str, tuple[Any, ...]] = {

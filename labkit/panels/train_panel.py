@@ -7,15 +7,15 @@ from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
 
 from labkit import views
+from labkit.core.executors import SynchronousExecutor
+from labkit.core.table import Table
 from labkit.diagnosis.causes import diagnose
 from labkit.diagnosis.findings import Finding
-from labkit.executors import SynchronousExecutor
 from labkit.figures import loss_curves
-from labkit.history import History
-from labkit.recipe import Recipe
-from labkit.results import Table
-from labkit.session import Player, Session
-from labkit.training import Trainer
+from labkit.recipe.recipe import Recipe
+from labkit.training.history import History
+from labkit.training.session import Player, Session
+from labkit.training.trainer import Trainer
 from labkit.workshop.presets import PRESETS, Preset
 
 if TYPE_CHECKING:

@@ -15,11 +15,3 @@ from .sensitivity import bits_curve as bits_curve
 from .qat import qat_detector as qat_detector
 from .qat import qat_onnx as qat_onnx
 from .qat import qat_candidates as qat_candidates
-
-# the choice
-from .deploy.search import search as search
-from .deploy.candidates import Candidate as Candidate
-from .deploy.candidates import default_candidates as default_candidates
-from .deploy.choice import Choice as Choice
-from .deploy.choice import Measured as Measured
-from .runtimes.quiet import no_telemetry as no_telemetry

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from labkit.errors import LabError
+from labkit.core.errors import LabError
+from labkit.core.threads import one_thread
 from labkit.quantize.ranges import reach
 from labkit.quantize.rounding import on_grid, step
 from labkit.quantize.scheme import Bits, Scheme, checked_bits
-from labkit.threads import one_thread
 from labkit.vision.detector import Detector
 from labkit.vision.evaluation import samples
 

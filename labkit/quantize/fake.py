@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from labkit.errors import LabError
+from labkit.core.errors import LabError
+from labkit.core.ultralytics import silent
 from labkit.quantize.grid import grid
 from labkit.quantize.scheme import Bits, Scheme, checked_bits
-from labkit.vision.breaking import private
 from labkit.vision.detector import Detector
-from labkit.vision.quiet import silent
+from labkit.vision.perturbation import private
 from labkit.weights.names import select
 from labkit.weights.perturb import is_weight
 

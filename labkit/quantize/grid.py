@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from labkit.errors import LabError
+from labkit.core.errors import LabError
+from labkit.core.threads import one_thread
 from labkit.quantize.ranges import reach
 from labkit.quantize.rounding import on_grid
 from labkit.quantize.scheme import FORMATS, Bits, Scheme, checked_bits, width
-from labkit.threads import one_thread
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,13 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labkit.errors import FileError, LabError
-from labkit.files import write_atomically
-from labkit.quantize.deploy.candidates import Candidate
-from labkit.quantize.runtimes.export import write_onnx
+from labkit.core.errors import FileError, LabError
+from labkit.core.files import write_atomically
+from labkit.core.ultralytics import silent, ultralytics
+from labkit.deploy.candidates import Candidate
+from labkit.deploy.runtimes.export import write_onnx
 from labkit.vision.detector import Detector, open_detector
 from labkit.vision.finetuning import checkpoint
-from labkit.vision.quiet import silent, ultralytics
 
 if TYPE_CHECKING:
     from labkit.vision.finetuning.records import FineTuned

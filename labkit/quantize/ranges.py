@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labkit.errors import LabError
+from labkit.core.errors import LabError
 from labkit.quantize.rounding import on_grid, step
 from labkit.quantize.scheme import FORMATS, Bits, Scheme
 

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 import torch
 
-from labkit.errors import LabError, nearest, unknown
+from labkit.core.errors import LabError, nearest, unknown
 
 Zero = Literal["symmetric", "affine"]
 Per = Literal["channel", "tensor"]

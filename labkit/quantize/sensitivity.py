@@ -17,18 +17,18 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor, nn
 
-from labkit.errors import LabError, unknown
+from labkit.core.errors import LabError, unknown
+from labkit.core.threads import one_thread
 from labkit.quantize.fake import chosen_weights, folded, head_of, put_on_grid, quantizable
 from labkit.quantize.scheme import Bits, Scheme, checked_bits, spoken
-from labkit.threads import one_thread
-from labkit.vision.breaking import kind_of
 from labkit.vision.detector import Detector, one_head
 from labkit.vision.evaluation import Metrics, Samples, evaluate, samples
+from labkit.vision.perturbation import kind_of
 from labkit.weights.names import layer_of
 
 if TYPE_CHECKING:
+    from labkit.core.table import Table
     from labkit.quantize.activations import Activations
-    from labkit.results import Table
     from labkit.vision.data import DataSet
 
 Each = Literal["layer", "tensor"]
@@ -114,7 +114,7 @@ class Sensitivity:
 
     def table(self) -> Table:
         """One row per layer, in order of depth."""
-        from labkit.results import Table
+        from labkit.core.table import Table
 
         return Table(one.row() for one in self.layers)
 

@@ -19,8 +19,8 @@ from .evaluation import evaluate as evaluate
 
 # what is in it, and what damage does to it
 from .edges import edge_shares as edge_shares
-from .breaking import damage_curve as damage_curve
-from .breaking import damage_by_layer as damage_by_layer
+from .perturbation import damage_curve as damage_curve
+from .perturbation import damage_by_layer as damage_by_layer
 
 # teach it something else
 from .finetuning import FineTune as FineTune

@@ -13,10 +13,11 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from labkit.errors import FileError, LabError, nearest
-from labkit.vision import data_yaml, sets
-from labkit.vision.labelled import IMAGES, Labelled, examine, label_path, shown
+from labkit.core.errors import FileError, LabError, nearest
+from labkit.vision import data_yaml
+from labkit.vision.labels import IMAGES, Labelled, examine, label_path, shown
 from labkit.vision.problems import Problem, Problems
+from labkit.vision.synthetic import sets
 
 DRAWN = "drawn by labkit"
 YOURS = "yours"
@@ -303,7 +304,7 @@ def _twins(images: list[str], root: Path) -> Iterator[Problem]:
 
 def _roots() -> tuple[Path, ...]:
     """Where Ultralytics looks for a relative `path:`."""
-    from labkit.vision.quiet import ultralytics
+    from labkit.core.ultralytics import ultralytics
 
     ultralytics()
     from ultralytics.utils import DATASETS_DIR
@@ -313,7 +314,7 @@ def _roots() -> tuple[Path, ...]:
 
 def _fetch(path: Path) -> None:
     """Let Ultralytics fetch what one of its own files describes."""
-    from labkit.vision.quiet import ultralytics
+    from labkit.core.ultralytics import ultralytics
 
     ultralytics()
     from ultralytics.data.utils import check_det_dataset

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from labkit.errors import FileError
+from labkit.core.errors import FileError
 from labkit.vision.problems import Problem, Problems
 
 LARGEST = 4_000_000  # bytes; ImageNet's thousand classes take 50,000

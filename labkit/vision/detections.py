@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from labkit.errors import FileError, LabError
-from labkit.threads import one_thread
+from labkit.core.errors import FileError, LabError
+from labkit.core.threads import one_thread
+from labkit.core.ultralytics import silent, ultralytics
 from labkit.vision.detector import Detector, one_head
-from labkit.vision.labelled import open_image
-from labkit.vision.quiet import silent, ultralytics
+from labkit.vision.labels import open_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from labkit.vision.network import build, build_random
 
 if TYPE_CHECKING:
-    from labkit.results import Table
+    from labkit.core.table import Table
     from labkit.weights.file import Weights
 
 
@@ -72,7 +72,7 @@ class Detector:
         Args:
             imgsz: the side in pixels for which floating-point operations are counted.
         """
-        from labkit.results import Table
+        from labkit.core.table import Table
 
         return Table({"what": what, "value": value} for what, value in self.facts(imgsz).items())
 

@@ -18,14 +18,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from labkit.errors import FileError, LabError
-from labkit.threads import one_thread
+from labkit.core.errors import FileError, LabError
+from labkit.core.threads import one_thread
+from labkit.core.ultralytics import silent, ultralytics
 from labkit.vision.detector import Detector, one_head
-from labkit.vision.quiet import silent, ultralytics
 
 if TYPE_CHECKING:
     from labkit.vision.data import DataSet
-    from labkit.vision.labelled import Labelled
+    from labkit.vision.labels import Labelled
 
 BATCH = 5  # images in one forward
 KEPT_BYTES = 400e6  # a set of images larger than this is read anew each time

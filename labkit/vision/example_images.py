@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labkit.errors import LabError
+from labkit.core.errors import LabError
 from labkit.vision.data import DataSet
 from labkit.vision.detections import Detections, predict, read_image
 from labkit.vision.detector import Detector

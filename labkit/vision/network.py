@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from labkit.errors import LabError
-from labkit.threads import one_thread
-from labkit.vision.quiet import silent, ultralytics
+from labkit.core.errors import LabError
+from labkit.core.threads import one_thread
+from labkit.core.ultralytics import silent, ultralytics
 from labkit.weights.architecture import checked
 
 if TYPE_CHECKING:

@@ -28,10 +28,10 @@ from torch import nn
 from torch.utils._pytree import tree_map_only
 from torch.utils.data import DataLoader, Dataset
 
-from labkit.files import write_atomically
-from labkit.vision import scenes
-from labkit.vision.drawn import draw_one
-from labkit.vision.quiet import ultralytics
+from labkit.core.files import write_atomically
+from labkit.core.ultralytics import ultralytics
+from labkit.vision.synthetic import scenes
+from labkit.vision.synthetic.drawn import draw_one
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 
-from labkit.files import write_atomically
-from labkit.vision import scenes
+from labkit.core.files import write_atomically
 from labkit.vision.data import open_data
 from labkit.vision.detector import open_detector
-from labkit.vision.drawn import export
 from labkit.vision.evaluation import Metrics, evaluate
+from labkit.vision.synthetic import scenes
+from labkit.vision.synthetic.drawn import export
 from labkit.weights import load, save
 
 WEIGHTS = Path(__file__).with_name("starter.safetensors")
@@ -95,8 +95,8 @@ def _card(path: Path, plan: Any, heads: Mapping[bool, Metrics]) -> str:
             "",
             f"A {plan.architecture.replace('yolo', 'YOLO')} that knows {len(weights.names)} "
             "shapes and textures, trained from nothing by this project on scenes that it draws "
-            "itself (`labkit.vision.scenes`). It stands in where there is no network, and for "
-            "lessons whose answer must be known.",
+            "itself (`labkit.vision.synthetic.scenes`). It stands in where there is no network, "
+            "and for lessons whose answer must be known.",
             "",
             f"* **Command:** `python -m labkit.vision.pretrain FOLDER` ({made_by})",
             f"* **Images:** {'; then '.join(cycles)}. Each is drawn once, seed {plan.seed}",

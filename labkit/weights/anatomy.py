@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from labkit.threads import one_thread
+from labkit.core.threads import one_thread
 from labkit.weights.file import Weights
 from labkit.weights.load import load, unwrapped
 from labkit.weights.names import layer_of

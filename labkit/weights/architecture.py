@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
-from labkit.errors import LabError
+from labkit.core.errors import LabError
 
 # The layers of Ultralytics' own descriptions, YOLOv3 to YOLO26, without `TorchVision`,
 # which fetches its weights.

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 from torch import Tensor
 
-from labkit.errors import FileError
+from labkit.core.errors import FileError
 from labkit.weights import restricted
 from labkit.weights.metadata import plain
 from labkit.weights.restricted import Inert

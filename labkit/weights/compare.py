@@ -12,8 +12,8 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
-from labkit.errors import LabError
-from labkit.threads import one_thread
+from labkit.core.errors import LabError
+from labkit.core.threads import one_thread
 from labkit.weights.anatomy import Kind, kind_of
 from labkit.weights.load import load
 from labkit.weights.names import layer_of

@@ -6,7 +6,7 @@ import os
 from importlib.resources import files
 from pathlib import Path
 
-from labkit.errors import FileError, unknown
+from labkit.core.errors import FileError, unknown
 
 STARTER = "starter"
 
@@ -35,7 +35,7 @@ def find(source: str | os.PathLike[str]) -> Path:
 def _published(stem: str) -> bool:
     if not stem.lower().startswith(("yolo", "rtdetr")):
         return False
-    from labkit.vision.quiet import ultralytics
+    from labkit.core.ultralytics import ultralytics
 
     ultralytics()
     from ultralytics.utils.downloads import GITHUB_ASSETS_STEMS
@@ -49,7 +49,7 @@ def _published(stem: str) -> bool:
 
 def _fetched(name: str) -> Path:
     """Where Ultralytics has it, or puts it: its weights folder, or the working folder."""
-    from labkit.vision.quiet import silent
+    from labkit.core.ultralytics import silent
 
     with silent():
         from ultralytics.utils import is_online

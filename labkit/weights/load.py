@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from labkit.errors import FileError, LabError
+from labkit.core.errors import FileError, LabError
 from labkit.weights.file import Format, Weights, buffers_among, digest
 from labkit.weights.metadata import fields, printable
 

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from labkit.errors import LabError
+from labkit.core.errors import LabError
 from labkit.weights.architecture import checked, name_of
 
 # The most of a text, of a text that is opened, of items in all, of lists within lists.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from labkit.errors import LabError, unknown
+from labkit.core.errors import LabError, unknown
 
 # What BatchNorm and its like keep beside their parameters, where only names are known.
 _BUFFERS = ("running_mean", "running_var", "num_batches_tracked")

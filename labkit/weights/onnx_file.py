@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labkit.errors import FileError
+from labkit.core.errors import FileError
 
 # TensorProto.DataType: bytes per value, and torch's type; 4-bit ones are unpacked to int8.
 DTYPES: dict[int, tuple[int, torch.dtype]] = {

@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
-from labkit.errors import LabError
-from labkit.initialize import INITS
-from labkit.parameters import knob
-from labkit.registry import Registry
-from labkit.threads import one_thread
+from labkit.core.errors import LabError
+from labkit.core.parameters import knob
+from labkit.core.registry import Registry
+from labkit.core.threads import one_thread
+from labkit.recipe.initialize import INITS
 from labkit.weights.names import looks_like_buffer, select
 
 DAMAGES = Registry("damage")

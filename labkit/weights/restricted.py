@@ -17,10 +17,10 @@ from typing import Any, BinaryIO
 
 import torch
 
-from labkit.errors import FileError
+from labkit.core.errors import FileError
 from labkit.weights import archive
 from labkit.weights.archive import BrokenArchiveError
-from labkit.weights.survey import RefusedError, globals_named, known, survey
+from labkit.weights.pickle_scan import RefusedError, globals_named, known, survey
 
 # Classes of networks, and the plain values beside them in Ultralytics' checkpoints.
 ALLOWED = re.compile(

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from labkit.errors import FileError
+from labkit.core.errors import FileError
 from labkit.weights.file import in_depth_order
 from labkit.weights.save import FORMAT, KEY
 

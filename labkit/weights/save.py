@@ -10,8 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
-from labkit.errors import LabError
-from labkit.files import write_atomically
+from labkit.core.errors import LabError
+from labkit.core.files import write_atomically
 from labkit.weights.file import Weights, buffers_among
 
 # One key, because safetensors writes several in an order that changes from run to run.

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from labkit.results import Table
+from labkit.core.table import Table
 from labkit.weights.anatomy import kind_of
 from labkit.weights.file import Weights
 from labkit.weights.metadata import printable

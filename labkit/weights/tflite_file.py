@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from labkit.errors import FileError
+from labkit.core.errors import FileError
 from labkit.weights import archive
 
 # schema.fbs, enum TensorType.

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labkit import optimize
-from labkit.errors import LabError
-from labkit.handmade import Step, call, check_signature
-from labkit.optimize import OPTIMIZERS
-from labkit.results import Table
-from labkit.threads import one_thread
-from labkit.workshop.slips import slips
+from labkit.core.errors import LabError
+from labkit.core.table import Table
+from labkit.core.threads import one_thread
+from labkit.recipe import optimize
+from labkit.recipe.optimize import OPTIMIZERS
+from labkit.training.custom_optimizer import Step, call, check_signature
+from labkit.workshop.common_mistakes import slips
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from labkit.errors import RecipeError, unknown
-from labkit.recipe import Recipe
+from labkit.core.errors import RecipeError, unknown
+from labkit.recipe.recipe import Recipe
 
 
 @dataclass(frozen=True)

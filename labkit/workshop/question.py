@@ -6,7 +6,7 @@ import html
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from labkit.errors import LabError, nearest
+from labkit.core.errors import LabError, nearest
 
 if TYPE_CHECKING:
     import ipywidgets

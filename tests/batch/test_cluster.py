@@ -34,7 +34,7 @@ from labkit.batch.perform import perform
 from labkit.batch.plan import plan
 from labkit.batch.results import load
 from labkit.batch.schedule import drive
-from labkit.errors import LabError
+from labkit.core.errors import LabError
 from tests.batch import notebooks
 
 DASK, LABKIT = (str(Path(sys.executable).parent / name) for name in ("dask", "labkit"))

@@ -13,8 +13,8 @@ from labkit.batch import job as job_module
 from labkit.batch import perform
 from labkit.batch.driver import resume, run_batch, run_notebook, share, status
 from labkit.batch.job import Limits
-from labkit.errors import FileError, LabError
-from labkit.executors import SynchronousExecutor
+from labkit.core.errors import FileError, LabError
+from labkit.core.executors import SynchronousExecutor
 from tests.batch.notebooks import REPORT, make, outputs
 from tests.batch.stubs import outcome
 

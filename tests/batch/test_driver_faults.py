@@ -19,12 +19,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from labkit import files
 from labkit.batch import schedule
 from labkit.batch.driver import resume, run_batch, status
 from labkit.batch.folder import Folder
 from labkit.batch.schedule import drive
-from labkit.errors import LabError
+from labkit.core import files
+from labkit.core.errors import LabError
 from tests.batch.notebooks import REPORT, make
 from tests.batch.stubs import asked, begun, count, jobs, states
 

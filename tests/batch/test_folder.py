@@ -9,7 +9,7 @@ import pytest
 
 from labkit.batch.folder import Folder, content_hash
 from labkit.batch.job import Limits
-from labkit.errors import FileError
+from labkit.core.errors import FileError
 from tests.batch.stubs import CELLS, NOTEBOOK, PLACES, asked, job, jobs, place
 
 CHANGED = json.dumps({"cells": [*CELLS, *CELLS]}).encode()

@@ -12,7 +12,7 @@ import yaml
 
 from labkit.batch.assignments import assignments
 from labkit.batch.grid import EXAMPLE, KEYS, Choices, grid, read_grid, read_options, replaced
-from labkit.errors import FileError, LabError
+from labkit.core.errors import FileError, LabError
 
 KNOWN = assignments("optimizer = 'sgd'\nlr = 0.1\nsteps = 10\nhidden = [8]\nseed = 0")
 

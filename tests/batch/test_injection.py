@@ -25,8 +25,8 @@ from labkit.batch.grid import Choices, read_grid, read_options
 from labkit.batch.perform import perform
 from labkit.batch.plan import plan
 from labkit.batch.runner import choose_kernel
-from labkit.errors import LabError
-from labkit.results import Table
+from labkit.core.errors import LabError
+from labkit.core.table import Table
 from tests.batch.notebooks import REPORT, make
 
 MARK = Path(tempfile.gettempdir()) / f"labkit-marker-{os.getpid()}"

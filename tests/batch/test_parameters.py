@@ -11,7 +11,7 @@ from labkit.batch.parameters import (
     NotebookParameter,
     check_parameters,
 )
-from labkit.errors import LabError
+from labkit.core.errors import LabError
 
 ENDLESS: list = []
 ENDLESS.append(ENDLESS)

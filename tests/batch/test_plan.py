@@ -11,8 +11,8 @@ from labkit.batch.grid import Choices, grid, read_options
 from labkit.batch.job import Limits, identify
 from labkit.batch.plan import plan
 from labkit.batch.source import read_source
-from labkit.errors import LabError
-from labkit.recipe import Recipe
+from labkit.core.errors import LabError
+from labkit.recipe.recipe import Recipe
 from tests.batch.notebooks import make
 
 SERIES = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))

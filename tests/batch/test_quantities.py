@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from labkit.batch.quantities import seconds, size
-from labkit.errors import LabError
+from labkit.core.errors import LabError
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import pytest
 
 from labkit.batch.report import FAILED, POINTS, report, to_html
 from labkit.batch.results import Record
-from labkit.errors import FileError
+from labkit.core.errors import FileError
 from tests.batch import synthetic
 from tests.page import Page
 

@@ -14,7 +14,7 @@ import pytest
 from labkit.batch import Folder, load
 from labkit.batch.job import Job
 from labkit.batch.results import Record, columns, frame, write
-from labkit.errors import FileError
+from labkit.core.errors import FileError
 from tests.batch import synthetic
 
 HOSTILE = '<script>alert(1)</script> "quoted", \u2028 =1+1 \n new line, ümlaut'

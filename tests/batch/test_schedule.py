@@ -17,8 +17,8 @@ from labkit.batch.claims import driving
 from labkit.batch.cluster import WorkerLost
 from labkit.batch.folder import Folder
 from labkit.batch.schedule import drive
-from labkit.errors import LabError
-from labkit.executors import SynchronousExecutor
+from labkit.core.errors import LabError
+from labkit.core.executors import SynchronousExecutor
 from tests.batch.stubs import PLACES, Manual, asked, begun, count, job, jobs, outcome, place, states
 
 

@@ -10,7 +10,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from labkit.batch.job import identify
 from labkit.batch.source import packages, read_parameters, read_source
-from labkit.errors import FileError
+from labkit.core.errors import FileError
 from tests.batch.notebooks import make
 
 
@@ -141,7 +141,7 @@ def test_half_a_character_could_not_be_saved_again(tmp_path):
     ("code", "uses"),
     [
         ("import labkit", True),
-        ("x = 1\n  from labkit.recipe import Recipe", True),
+        ("x = 1\n  from labkit.recipe.recipe import Recipe", True),
         ("# import labkit", False),
         ("import labkittens", False),
     ],

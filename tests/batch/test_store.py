@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from labkit.batch.store import LocalStore, RemoteStore, open_store
-from labkit.errors import LabError
+from labkit.core.errors import LabError
 from tests.batch.stubs import PLACES, place
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from labkit.batch.assignments import assignments
 from labkit.batch.values import from_texts, from_value
-from labkit.errors import LabError
+from labkit.core.errors import LabError
 
 CODE = """
 lr = 0.01

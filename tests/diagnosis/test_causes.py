@@ -13,12 +13,12 @@ import torch
 from labkit import diagnosis
 from labkit.diagnosis.causes import diagnose
 from labkit.diagnosis.findings import Finding
-from labkit.history import History, Layout, Step
-from labkit.networks import ACTIVATIONS
-from labkit.optimize import OPTIMIZERS, SCHEDULES
-from labkit.recipe import Recipe
-from labkit.tasks import TASKS
-from labkit.training import Trainer, fit, initial_network, new_history, train
+from labkit.recipe.networks import ACTIVATIONS
+from labkit.recipe.optimize import OPTIMIZERS, SCHEDULES
+from labkit.recipe.recipe import Recipe
+from labkit.recipe.tasks import TASKS
+from labkit.training.history import History, Layout, Step
+from labkit.training.trainer import Trainer, fit, initial_network, new_history, train
 
 NAMES = ("layer1.weight", "layer1.bias", "output.weight", "output.bias")
 LAYOUT = Layout(NAMES, ((3, 2), (3,), (2, 3), (2,)))

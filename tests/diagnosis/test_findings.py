@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from labkit.diagnosis.findings import Finding, diverged, first_non_finite_layer
-from labkit.history import History, Layout, Step
-from labkit.recipe import Recipe
+from labkit.recipe.recipe import Recipe
+from labkit.training.history import History, Layout, Step
 
 INPUTS = torch.ones(4, 3)
 

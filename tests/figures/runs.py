@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from labkit.history import History, Layout, Step
+from labkit.training.history import History, Layout, Step
 
 MLP = Layout(
     ("layer1.weight", "layer1.bias", "output.weight", "output.bias"),

@@ -7,8 +7,8 @@ import plotly.graph_objects as go
 import pytest
 
 from labkit import figures
-from labkit.gradients.backprop import BENDS, STAGES, WEIGHTS, TinyNetwork
 from labkit.panels.live_figure import pack
+from labkit.toys.gradients.backprop import BENDS, STAGES, WEIGHTS, TinyNetwork
 
 TRACE = TinyNetwork.draw(0).run(1.0, -0.5, 1.0)
 NEXT, MOVED = TRACE.step(0.1)

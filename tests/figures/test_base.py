@@ -5,7 +5,7 @@ import pytest
 
 from labkit.figures.axes import horizon, log_axis, merge
 from labkit.figures.base import bound, decades, finite, limits, nice, positive, smooth, thin
-from labkit.history import Mark
+from labkit.training.history import Mark
 from tests.figures.runs import history
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
+from labkit.analysis.generalization import Memorization
 from labkit.figures import (
     boundaries,
     class_accuracy,
@@ -11,9 +12,8 @@ from labkit.figures import (
     sweep_lines,
     weight_outlines,
 )
-from labkit.generalization import Memorization
-from labkit.predict import Surface
-from labkit.tasks import load
+from labkit.recipe.tasks import load
+from labkit.training.predict import Surface
 
 ALONG = np.linspace(-1, 1, 5)
 HALF = np.stack([np.full((5, 5), 0.4), np.full((5, 5), 0.6)])

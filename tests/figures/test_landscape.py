@@ -6,8 +6,8 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
+from labkit.analysis.landscape import Landscape, Line, Path
 from labkit.figures import landscape_line, landscape_map
-from labkit.landscape import Landscape, Line, Path
 from labkit.panels.live_figure import pack
 
 ALONG = np.linspace(-1, 1, 21)

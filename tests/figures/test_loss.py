@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from labkit.figures import loss_curves
-from labkit.history import Mark
+from labkit.training.history import Mark
 from tests.figures.runs import history
 
 

@@ -5,8 +5,8 @@ import plotly.graph_objects as go
 import pytest
 
 from labkit import figures
-from labkit.gradients.derivatives import DerivativeCheck
 from labkit.panels.live_figure import pack
+from labkit.toys.gradients.derivatives import DerivativeCheck
 
 X = np.linspace(-5, 5, 21)
 VALUES = {"square": X**2, "absolute": np.abs(X)}

@@ -4,8 +4,8 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
+from labkit.analysis.lr_range import judge
 from labkit.figures import range_curve
-from labkit.lr_range import judge
 from labkit.panels.live_figure import pack
 
 LRS = np.geomspace(1e-5, 10, 200)

@@ -5,8 +5,8 @@ import plotly.graph_objects as go
 import pytest
 
 from labkit.figures import decision_boundary, digit_predictions, regression_fit
-from labkit.predict import Curve, Predictions, Surface
-from labkit.tasks import load
+from labkit.recipe.tasks import load
+from labkit.training.predict import Curve, Predictions, Surface
 
 
 def surface(classes):

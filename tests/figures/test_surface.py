@@ -7,8 +7,8 @@ import pytest
 from labkit.figures import step_check, surface_map, theme, walk_losses, walk_state
 from labkit.figures.surface import walk_colors
 from labkit.panels.live_figure import pack
-from labkit.surfaces.toys import SURFACES, surface
-from labkit.surfaces.walks import walk
+from labkit.toys.surfaces import SURFACES, surface
+from labkit.toys.trajectories import walk
 
 RAVINE = surface("ravine")
 NAMES = ("sgd", "momentum", "adam")

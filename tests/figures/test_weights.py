@@ -13,7 +13,7 @@ from labkit.figures import (
     weights,
 )
 from labkit.figures.weights import BINS, SAMPLED
-from labkit.history import Layout, Step
+from labkit.training.history import Layout, Step
 from tests.figures.runs import BIG, HISTORIES, history
 
 

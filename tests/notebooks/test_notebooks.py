@@ -14,7 +14,7 @@ import nbformat
 import pytest
 
 from labkit.batch import Run, read_parameters, run_notebook
-from labkit.errors import LabError
+from labkit.core.errors import LabError
 from tests.notebooks.cases import CASES
 from tests.notebooks.cases.case import NOTEBOOKS
 from tests.page import Page

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from labkit.errors import LabError
+from labkit.core.errors import LabError
 from labkit.panels import live_figure
 from labkit.panels.anatomy_panel import AnatomyPanel
 from labkit.views import draw_tensor, tensor_views

@@ -6,10 +6,10 @@ import re
 import plotly.graph_objects as go
 import pytest
 
-from labkit.errors import LabError
-from labkit.gradients.backprop import STAGES, TinyNetwork, descend
+from labkit.core.errors import LabError
 from labkit.panels import BackpropPanel, live_figure
 from labkit.panels.backprop_panel import MANY, SHORT
+from labkit.toys.gradients.backprop import STAGES, TinyNetwork, descend
 
 NETWORK = TinyNetwork.draw(0)
 DATA = (1.0, -0.5, 1.0)

@@ -8,11 +8,11 @@ import plotly.graph_objects as go
 import pytest
 import torch
 
-from labkit.errors import LabError
-from labkit.executors import SynchronousExecutor
+from labkit.core.errors import LabError
+from labkit.core.executors import SynchronousExecutor
 from labkit.panels import BreakPanel, break_panel, live_figure
 from labkit.vision import evaluate
-from labkit.vision.breaking import amounts, damageable
+from labkit.vision.perturbation import amounts, damageable
 from labkit.weights import DAMAGES, Damage, perturbed
 from tests.vision.networks import data_set, detector
 

@@ -9,13 +9,13 @@ from typing import Annotated, Literal
 import ipywidgets as widgets
 import pytest
 
-from labkit.errors import RecipeError
-from labkit.initialize import INITS
-from labkit.optimize import OPTIMIZERS, SCHEDULES
+from labkit.core.errors import RecipeError
+from labkit.core.parameters import Strict, knob, parameters
 from labkit.panels.controls import FIRST, FOLDED, LogSlider, RecipeControls, control
-from labkit.parameters import Strict, knob, parameters
-from labkit.recipe import REGISTRIES, WITH_ARGUMENTS, Recipe
-from labkit.tasks import TASKS
+from labkit.recipe.initialize import INITS
+from labkit.recipe.optimize import OPTIMIZERS, SCHEDULES
+from labkit.recipe.recipe import REGISTRIES, WITH_ARGUMENTS, Recipe
+from labkit.recipe.tasks import TASKS
 
 MOONS = Recipe(task="moons", samples=100, hidden=(6, 4))
 

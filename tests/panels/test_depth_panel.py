@@ -8,11 +8,11 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from labkit.executors import SynchronousExecutor
-from labkit.initialize import INITS
+from labkit.analysis.propagation import describe, signals, stds
+from labkit.core.executors import SynchronousExecutor
 from labkit.panels import DepthPanel, depth_panel, live_figure
-from labkit.propagation import describe, signals, stds
-from labkit.recipe import Recipe
+from labkit.recipe.initialize import INITS
+from labkit.recipe.recipe import Recipe
 
 RELU = Recipe(task="digits", hidden=(16,) * 6, activation="relu", samples=100)
 

@@ -10,8 +10,8 @@ import plotly.graph_objects as go
 import pytest
 from PIL import Image
 
-from labkit.errors import FileError, LabError
-from labkit.executors import SynchronousExecutor
+from labkit.core.errors import FileError, LabError
+from labkit.core.executors import SynchronousExecutor
 from labkit.panels import DetectPanel, live_figure
 from labkit.vision import predict, random_like
 from tests.vision.networks import detector

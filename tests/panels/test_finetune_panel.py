@@ -14,13 +14,13 @@ import plotly.graph_objects as go
 import pytest
 
 import labkit.vision.finetuning.run
+from labkit.core.errors import LabError
+from labkit.core.executors import SynchronousExecutor
+from labkit.core.parameters import parameters
 from labkit.diagnosis.findings import Finding
-from labkit.errors import LabError
-from labkit.executors import SynchronousExecutor
 from labkit.panels import FineTunePanel, finetune_panel, painter
 from labkit.panels.finetune_controls import FineTuneControls
 from labkit.panels.finetune_panel import Run, duration, status
-from labkit.parameters import parameters
 from labkit.vision.finetuning import (
     EpochRecord,
     FineTune,

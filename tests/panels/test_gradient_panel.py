@@ -6,10 +6,10 @@ import re
 import plotly.graph_objects as go
 import pytest
 
-from labkit.errors import LabError
+from labkit.core.errors import LabError
 from labkit.figures import theme
-from labkit.gradients.backprop import MISTAKES, TinyNetwork
 from labkit.panels import GradientPanel, live_figure
+from labkit.toys.gradients.backprop import MISTAKES, TinyNetwork
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from labkit.errors import LabError
-from labkit.executors import SynchronousExecutor, ThreadExecutor
+from labkit.core.errors import LabError
+from labkit.core.executors import SynchronousExecutor, ThreadExecutor
 from labkit.panels.latest import Latest, alert
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from labkit.errors import LabError, RecipeError
-from labkit.gradients.losses import evaluate
+from labkit.core.errors import LabError, RecipeError
 from labkit.panels import LossPanel, OutlierPanel, live_figure
+from labkit.toys.gradients.losses import evaluate
 
 
 @pytest.fixture

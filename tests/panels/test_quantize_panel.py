@@ -7,8 +7,8 @@ import plotly.graph_objects as go
 import pytest
 import torch
 
-from labkit.errors import LabError
-from labkit.executors import SynchronousExecutor
+from labkit.core.errors import LabError
+from labkit.core.executors import SynchronousExecutor
 from labkit.panels import QuantizePanel, live_figure
 from labkit.panels.quantize_views import CURVE
 from labkit.quantize import calibrate, fake_quantized, folded, grid, sensitivity

@@ -8,11 +8,11 @@ import plotly.graph_objects as go
 import pytest
 import torch
 
-from labkit.errors import RecipeError
-from labkit.executors import SynchronousExecutor
+from labkit.core.errors import RecipeError
+from labkit.core.executors import SynchronousExecutor
 from labkit.panels import RacePanel, painter
-from labkit.race import Race
-from labkit.recipe import Recipe
+from labkit.recipe.recipe import Recipe
+from labkit.training.race import Race
 
 SGD = Recipe(
     task="moons", samples=100, hidden=(6, 4), optimizer="sgd", lr=0.1, steps=40, device="cpu"

@@ -8,13 +8,13 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from labkit.errors import LabError
-from labkit.executors import SynchronousExecutor
+from labkit.core.errors import LabError
+from labkit.core.executors import SynchronousExecutor
 from labkit.panels import SurfacePanel, live_figure
 from labkit.panels import painter as painter_module
 from labkit.panels import surface_panel as module
-from labkit.surfaces.toys import SURFACES, Surface, surface
-from labkit.surfaces.walks import RATES, tune, walk
+from labkit.toys.surfaces import SURFACES, Surface, surface
+from labkit.toys.trajectories import RATES, tune, walk
 
 
 @pytest.fixture

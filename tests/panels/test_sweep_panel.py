@@ -8,12 +8,12 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from labkit import sweeps
-from labkit.errors import LabError, RecipeError
-from labkit.executors import SynchronousExecutor
+from labkit.core.errors import LabError, RecipeError
+from labkit.core.executors import SynchronousExecutor
 from labkit.panels import SweepPanel, live_figure, sweep_panel
-from labkit.recipe import Recipe
-from labkit.training import fit
+from labkit.recipe.recipe import Recipe
+from labkit.training import sweeps
+from labkit.training.trainer import fit
 
 MOONS = Recipe(task="moons", samples=100, hidden=(6, 4), steps=40, device="cpu")
 INITS, LRS = ["kaiming_normal", "zeros"], [0.001, 0.01, 0.1]

@@ -11,16 +11,16 @@ import plotly.graph_objects as go
 import pytest
 import torch
 
-import labkit.session
+import labkit.training.session
 from labkit import views
+from labkit.core.errors import RecipeError
+from labkit.core.executors import SynchronousExecutor
 from labkit.diagnosis.causes import diagnose
 from labkit.diagnosis.findings import Finding
-from labkit.errors import RecipeError
-from labkit.executors import SynchronousExecutor
 from labkit.panels import TrainPanel, painter, train_panel
-from labkit.recipe import Recipe
-from labkit.tasks import TASKS
-from labkit.training import fit
+from labkit.recipe.recipe import Recipe
+from labkit.recipe.tasks import TASKS
+from labkit.training.trainer import fit
 from labkit.views import VIEWS
 from labkit.workshop.presets import PRESETS
 
@@ -361,13 +361,13 @@ def test_the_painter_may_draw_while_another_recipe_starts(shown, monkeypatch):
     one = panel()
     one.buttons["Step"].click()
     drawn = []
-    real = labkit.session.Trainer
+    real = labkit.training.session.Trainer
 
     def trainer(*args, **kwargs):
         drawn.append(one._specs())
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(labkit.session, "Trainer", trainer)
+    monkeypatch.setattr(labkit.training.session, "Trainer", trainer)
     one.controls.fields["task"].value = "digits"
     monkeypatch.undo()
     (specs,) = drawn

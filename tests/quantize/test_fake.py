@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from labkit.errors import LabError
+from labkit.core.errors import LabError
+from labkit.core.ultralytics import ultralytics
 from labkit.quantize import calibrate, fake_quantized, folded, grid
 from labkit.quantize.fake import head_of, quantizable
 from labkit.vision import evaluate, open_data, open_detector
 from labkit.vision.evaluation import samples
-from labkit.vision.quiet import ultralytics
 from tests.quantize import networks
 from tests.vision.finetuning import tiny
 

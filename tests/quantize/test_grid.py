@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.ao.quantization.observer import MinMaxObserver, PerChannelMinMaxObserver
 
-from labkit.errors import LabError
+from labkit.core.errors import LabError
 from labkit.quantize import Scheme, grid
 from labkit.quantize.grid import sqnr
 from labkit.quantize.scheme import BITS, FORMATS

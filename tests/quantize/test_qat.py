@@ -10,7 +10,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 import labkit.quantize.qat
-from labkit.errors import FileError, LabError
+from labkit.core.errors import FileError, LabError
 from labkit.quantize import qat_detector, qat_onnx
 from labkit.quantize.qat import exported, store_integers
 from labkit.vision.data import open_data

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from labkit.errors import LabError
+from labkit.core.errors import LabError
 from labkit.quantize import bits_curve, calibrate, fake_quantized, sensitivity
 from labkit.quantize.fake import head_of, quantizable
 from labkit.quantize.sensitivity import outputs_sqnr, raw_outputs

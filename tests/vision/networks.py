@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from labkit.core.ultralytics import ultralytics
 from labkit.vision.data import DataSet, open_data
 from labkit.vision.detector import Detector, open_detector
-from labkit.vision.drawn import Drawn, export
-from labkit.vision.quiet import ultralytics
+from labkit.vision.synthetic.drawn import Drawn, export
 from labkit.weights.load import load
 
 NAMES = ("square", "disc", "bar")

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from labkit.errors import FileError, LabError
+from labkit.core.errors import FileError, LabError
+from labkit.core.ultralytics import ultralytics
 from labkit.vision import data as data_module
 from labkit.vision import data_yaml
 from labkit.vision.data import DataSet, open_data
-from labkit.vision.labelled import IMAGES, label_path
+from labkit.vision.labels import IMAGES, label_path
 from labkit.vision.problems import SHOWN
-from labkit.vision.quiet import ultralytics
 
 YAML = "train: images/train\nval: images/val\nnames: [cat, dog]\n"
 LABELS = "0 0.5 0.5 0.25 0.5\n1 0.3 0.4 0.2 0.1\n"

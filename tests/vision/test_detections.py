@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from labkit.errors import FileError, LabError
+from labkit.core.errors import FileError, LabError
+from labkit.core.ultralytics import silent
 from labkit.vision import predict
 from labkit.vision.detections import Detections, photographs, read_image
-from labkit.vision.quiet import silent
 from tests.vision.networks import detector
 
 PHOTO = "bus.jpg"

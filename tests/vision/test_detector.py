@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from labkit.errors import LabError
-from labkit.results import Table
+from labkit.core.errors import LabError
+from labkit.core.table import Table
 from labkit.vision import Detector, open_detector, random_like
 from labkit.vision.detector import one_head
 from labkit.weights.load import load

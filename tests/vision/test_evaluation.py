@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from labkit.errors import LabError
+from labkit.core.errors import LabError
+from labkit.core.ultralytics import silent
 from labkit.vision import evaluate, evaluation
 from labkit.vision.detector import Detector
 from labkit.vision.evaluation import run, samples, summarize
-from labkit.vision.quiet import silent
 from tests.vision.networks import NAMES, Knows, data_set, detector
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from labkit.errors import LabError
+from labkit.core.errors import LabError
 from labkit.vision.example_images import examples, side_by_side
 from tests.vision import networks
 

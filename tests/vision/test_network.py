@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from labkit.errors import LabError
+from labkit.core.errors import LabError
 from labkit.vision import open_detector
 from labkit.vision.network import architecture, build, build_random
 from labkit.weights.load import load

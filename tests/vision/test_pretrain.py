@@ -11,10 +11,11 @@ import pytest
 import torch
 from click import ClickException
 
-from labkit.vision import pretrain, scenes, starter
+from labkit.vision import pretrain, starter
 from labkit.vision.detector import open_detector
-from labkit.vision.drawn import draw_one
 from labkit.vision.pretrain import Cycle, Plan, Pretraining, Scenes, Stage, plan_of
+from labkit.vision.synthetic import scenes
+from labkit.vision.synthetic.drawn import draw_one
 from labkit.weights import load
 
 TINY = Plan(cycles=(Cycle(0.1, (Stage(32, 2, 4), Stage(64, 2, 4))),), warmup=0.2)

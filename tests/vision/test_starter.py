@@ -6,12 +6,13 @@ import re
 
 import pytest
 
-from labkit.vision import scenes, starter
+from labkit.vision import starter
 from labkit.vision.data import open_data
 from labkit.vision.detector import open_detector
-from labkit.vision.drawn import export
 from labkit.vision.evaluation import evaluate
 from labkit.vision.pretrain import Plan
+from labkit.vision.synthetic import scenes
+from labkit.vision.synthetic.drawn import export
 from labkit.weights import load
 
 CARD = starter.CARD.read_text(encoding="utf-8")

@@ -140,7 +140,7 @@ def made_by_hand():
 @functools.cache
 def built(architecture: str) -> Any:
     """Ultralytics' network of this name, with random weights."""
-    from labkit.vision.quiet import silent, ultralytics
+    from labkit.core.ultralytics import silent, ultralytics
 
     ultralytics()
     with silent():

@@ -57,7 +57,7 @@ def load(how: str, path: str) -> dict[str, Any]:
     """What became of one file."""
     global watching
     from labkit import weights
-    from labkit.errors import FileError
+    from labkit.core.errors import FileError
 
     started = time.process_time()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from labkit.networks import build
-from labkit.recipe import Recipe
+from labkit.recipe.networks import build
+from labkit.recipe.recipe import Recipe
 from labkit.weights import anatomy, effective_rank, load, save
 
 
@@ -236,7 +236,7 @@ def test_a_file_tells_the_same_as_its_network(tmp_path):
 
 
 def test_a_detectors_file_tells_its_blocks_and_buffers_stand_last():
-    from labkit.vision.quiet import ultralytics
+    from labkit.core.ultralytics import ultralytics
 
     ultralytics()
     from ultralytics import YOLO

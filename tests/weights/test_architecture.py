@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from labkit.errors import LabError
+from labkit.core.errors import LabError
 from labkit.weights.architecture import checked, name_of
 
 FOLDER = Path(importlib.util.find_spec("ultralytics").origin).parent / "cfg" / "models"

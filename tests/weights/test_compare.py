@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from labkit.errors import LabError
-from labkit.results import Table
+from labkit.core.errors import LabError
+from labkit.core.table import Table
 from labkit.weights import compare, save
 
 

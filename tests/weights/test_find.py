@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from labkit.errors import FileError
+from labkit.core.errors import FileError
 from labkit.weights import load
 from labkit.weights.find import find
 from tests.weights import goods
@@ -46,7 +46,7 @@ def test_without_a_network_one_line_names_the_starter(elsewhere, no_network, nam
 
 
 def test_a_name_is_fetched_by_ultralytics_to_where_it_puts_it(elsewhere, monkeypatch):
-    from labkit.vision.quiet import ultralytics
+    from labkit.core.ultralytics import ultralytics
 
     ultralytics()
     from ultralytics.utils import downloads

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from labkit.errors import FileError, LabError
+from labkit.core.errors import FileError, LabError
 from labkit.weights import Weights, load
 from labkit.weights.file import digest, in_depth_order
 from labkit.weights.restricted import Inert
@@ -235,7 +235,7 @@ def test_a_module():
 
 
 def test_ultralytics_own_object():
-    from labkit.vision.quiet import silent, ultralytics
+    from labkit.core.ultralytics import silent, ultralytics
 
     ultralytics()
     with silent():

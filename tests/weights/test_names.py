@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from labkit.errors import LabError
+from labkit.core.errors import LabError
 from labkit.weights.names import layer_of, layers, looks_like_buffer, select
 
 NAMES = [

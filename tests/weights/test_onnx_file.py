@@ -10,7 +10,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from labkit.errors import FileError
+from labkit.core.errors import FileError
 from labkit.weights import load
 from tests.weights import goods
 

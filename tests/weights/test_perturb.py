@@ -9,7 +9,7 @@ import torch
 from torch import Generator, nn
 from torch.nn.utils.prune import L1Unstructured
 
-from labkit.errors import LabError, RecipeError
+from labkit.core.errors import LabError, RecipeError
 from labkit.weights import DAMAGES, Damage, Patient, perturb, perturbed
 from labkit.weights.names import layer_of
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from labkit.errors import LabError
+from labkit.core.errors import LabError
 from labkit.weights import load, save
 from tests.weights import goods
 

@@ -9,7 +9,7 @@ import zipfile
 import pytest
 import torch
 
-from labkit.errors import FileError
+from labkit.core.errors import FileError
 from labkit.weights import load
 from tests.weights.flatbuffer import TYPES, tflite
 

@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from labkit.errors import LabError
-from labkit.optimize import OPTIMIZERS
+from labkit.core.errors import LabError
+from labkit.recipe.optimize import OPTIMIZERS
 from labkit.workshop.check import check_step
-from labkit.workshop.slips import slips
+from labkit.workshop.common_mistakes import slips
 
 # --- right ones, written from the papers and torch's documentation ---------------------
 

@@ -11,14 +11,14 @@ from torch import nn
 from torch.nn import functional
 
 from labkit import views
+from labkit.analysis.propagation import signals
+from labkit.core.errors import RecipeError
 from labkit.diagnosis.causes import diagnose
 from labkit.diagnosis.findings import Finding
-from labkit.errors import RecipeError
-from labkit.history import History
-from labkit.propagation import signals
-from labkit.recipe import Recipe
-from labkit.sweeps import sweep
-from labkit.training import fit, initial_network, layout_of
+from labkit.recipe.recipe import Recipe
+from labkit.training.history import History
+from labkit.training.sweeps import sweep
+from labkit.training.trainer import fit, initial_network, layout_of
 from labkit.workshop.presets import PRESETS
 
 KINDS = {

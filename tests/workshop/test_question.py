@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import labkit
-from labkit.errors import LabError
+from labkit.core.errors import LabError
 from labkit.workshop.question import Question
 
 ASKED = {

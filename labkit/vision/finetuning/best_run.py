@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from labkit.errors import FileError
+from labkit.core.errors import FileError
 from labkit.vision.data import DataSet
 from labkit.vision.finetuning import checkpoint
 from labkit.vision.finetuning.records import FineTuned

@@ -24,8 +24,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labkit.errors import FileError, LabError
-from labkit.files import write_atomically
+from labkit.core.errors import FileError, LabError
+from labkit.core.files import write_atomically
 
 FORMAT = "labkit.finetune/1"
 RUN, STATE, HISTORY = "run.json", "state.safetensors", "history.safetensors"

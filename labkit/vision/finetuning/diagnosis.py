@@ -11,7 +11,7 @@ from labkit.diagnosis.findings import Finding, first_non_finite_layer
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from labkit.history import History
+    from labkit.training.history import History
     from labkit.vision.finetuning.records import EpochRecord
     from labkit.vision.finetuning.spec import FineTune
 

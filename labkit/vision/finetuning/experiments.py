@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labkit.errors import LabError
+from labkit.core.errors import LabError
 from labkit.vision.finetuning.records import EpochRecord, FineTuned
 from labkit.vision.finetuning.run import OnStep, Stop, finetune
 from labkit.vision.finetuning.spec import FineTune
 
 if TYPE_CHECKING:
-    from labkit.results import Table
+    from labkit.core.table import Table
 
 OnEpochOf = Callable[[str, EpochRecord], None]
 
@@ -100,7 +100,7 @@ class Forgetting:
 
     def table(self) -> Table:
         """One row a run: mAP50 of the new and of the old classes, at its end and before."""
-        from labkit.results import Table
+        from labkit.core.table import Table
 
         return Table(
             {
@@ -127,7 +127,7 @@ def forgetting(
 ) -> Forgetting:
     """Fine-tune once for every freeze depth and learning rate; watch old and new classes.
 
-    See `labkit.vision.finetuning.old_classes` for how the old classes are asked for.
+    See `labkit.vision.finetuning.forgetting` for how the old classes are asked for.
 
     Args:
         spec: what to run; its `remember` names the old data.

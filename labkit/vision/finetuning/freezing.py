@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from labkit.errors import LabError
+from labkit.core.errors import LabError
 from labkit.weights.names import looks_like_buffer
 
 if TYPE_CHECKING:
-    from labkit.results import Table
+    from labkit.core.table import Table
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class FreezeProof:
 
     def table(self) -> Table:
         """One row a tensor: its name, both hashes (shortened), whether they are equal."""
-        from labkit.results import Table
+        from labkit.core.table import Table
 
         return Table(
             {

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map_only
 from ultralytics.nn.tasks import DetectionModel  # only imported behind `quiet.ultralytics()`
 
-from labkit.errors import RecipeError
+from labkit.core.errors import RecipeError
 
 
 class TrainedDetector(DetectionModel):  # type: ignore[misc]

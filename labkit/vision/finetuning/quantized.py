@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from labkit.errors import LabError
+from labkit.core.errors import LabError
 from labkit.vision.finetuning.records import PARTS, GridRecord, Used
 from labkit.vision.finetuning.trainer import FineTuner
 

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from labkit.history import History, Layout, Step
-from labkit.statistics import STATISTICS
+from labkit.training.history import History, Layout, Step
+from labkit.training.statistics import STATISTICS
 from labkit.vision.finetuning.records import StepRecord
 from labkit.weights.names import layer_of, looks_like_buffer
 

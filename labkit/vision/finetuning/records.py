@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from labkit.errors import LabError
+from labkit.core.errors import LabError
 from labkit.vision.finetuning.spec import FineTune
 
 if TYPE_CHECKING:
     import numpy as np
 
     from labkit.diagnosis.findings import Finding
-    from labkit.history import History
+    from labkit.training.history import History
     from labkit.vision.finetuning.freezing import FreezeProof
     from labkit.vision.finetuning.transfer import Transfer
 
@@ -79,7 +79,7 @@ class EpochRecord(NamedTuple):
         seconds: for training and evaluating it.
         best: whether it was the best until then.
         old_map50: mAP50 on the old data's validation split, with the old classes' rows of
-            the head (see `labkit.vision.finetuning.old_classes`); None without `remember`.
+            the head (see `labkit.vision.finetuning.forgetting`); None without `remember`.
     """
 
     epoch: int

@@ -16,26 +16,26 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import torch
 
+from labkit.core.errors import FileError, LabError
+from labkit.core.threads import idle_cores, threads
+from labkit.core.ultralytics import silent, ultralytics
 from labkit.diagnosis.findings import Finding
-from labkit.errors import FileError, LabError
-from labkit.history import History
-from labkit.threads import idle_cores, threads
+from labkit.training.history import History
 from labkit.vision.data import DataSet, open_data
 from labkit.vision.detector import Detector, open_detector
 from labkit.vision.finetuning import checkpoint, diagnosis
+from labkit.vision.finetuning.forgetting import OldClasses
 from labkit.vision.finetuning.freezing import (
     FreezeProof,
     check_layers,
     fingerprints,
     frozen_tensors,
 )
-from labkit.vision.finetuning.old_classes import OldClasses
 from labkit.vision.finetuning.recording import DetectorHistory, Recorder, new_history
 from labkit.vision.finetuning.records import EpochRecord, FineTuned, StepRecord, Used
 from labkit.vision.finetuning.spec import FineTune
 from labkit.vision.finetuning.transfer import Transfer, build
 from labkit.vision.folders import runs_folder
-from labkit.vision.quiet import silent, ultralytics
 from labkit.weights.load import load
 from labkit.weights.save import save
 

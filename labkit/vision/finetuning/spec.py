@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ValidationError, field_validator, model_validator
 
-from labkit.errors import RecipeError, nearest
-from labkit.parameters import Strict, explain, knob, parameters, parse, spell
+from labkit.core.errors import RecipeError, nearest
+from labkit.core.parameters import Strict, explain, knob, parameters, parse, spell
 
 GRID = 32  # pixels: the coarsest stride of the detectors, so sizes are multiples of it
 
@@ -17,7 +17,7 @@ class FineTune(Strict):
     """One fine-tuning run: which weights, on which data, and how.
 
     Every field is checked when it is set; a field's help, limits and default are what the
-    panel, the notebook and `labkit.parameters.parameters(FineTune)` show.
+    panel, the notebook and `labkit.core.parameters.parameters(FineTune)` show.
 
     Raises:
         RecipeError: an unknown field or name (with the nearest match), a value outside

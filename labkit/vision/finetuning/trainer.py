@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from labkit.vision.quiet import ultralytics
+from labkit.core.ultralytics import ultralytics
 
 ultralytics()  # before the imports below: they are its
 
@@ -489,6 +489,6 @@ def settings(spec: FineTune, folder: Path) -> dict[str, Any]:
 
 def pick(device: str) -> str:
     """`cpu`, or `0` for the GPU, as Ultralytics names them."""
-    from labkit.training import pick_device
+    from labkit.training.trainer import pick_device
 
     return "cpu" if pick_device(device).type == "cpu" else "0"

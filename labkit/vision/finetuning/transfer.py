@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from labkit.errors import LabError
-from labkit.vision.quiet import silent, ultralytics
+from labkit.core.errors import LabError
+from labkit.core.ultralytics import silent, ultralytics
 
 if TYPE_CHECKING:
-    from labkit.results import Table
+    from labkit.core.table import Table
     from labkit.vision.detector import Detector
 
 COPIED, REMAPPED, NEW = "copied", "re-mapped", "new"
@@ -61,7 +61,7 @@ class Transfer:
 
     def table(self) -> Table:
         """One row a kind: how many tensors and numbers, and the first names."""
-        from labkit.results import Table
+        from labkit.core.table import Table
 
         rows = []
         for kind in (COPIED, REMAPPED, NEW):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from labkit.recipe import Recipe
-from labkit.training import fit
+from labkit.recipe.recipe import Recipe
+from labkit.training.trainer import fit
 from tests.notebooks.cases.case import Case, Results
 
 

@@ -7,8 +7,8 @@ import re
 import numpy as np
 import pytest
 
-from labkit.recipe import Recipe
-from labkit.training import fit
+from labkit.recipe.recipe import Recipe
+from labkit.training.trainer import fit
 from tests.notebooks.cases.case import Case, Results
 
 

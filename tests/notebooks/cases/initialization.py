@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from labkit.initialize import INITS
-from labkit.recipe import Recipe
+from labkit.recipe.initialize import INITS
+from labkit.recipe.recipe import Recipe
 from tests.notebooks.cases.case import Case, Results
 
 

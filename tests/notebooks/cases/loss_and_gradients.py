@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from labkit.gradients.backprop import TinyNetwork
+from labkit.toys.gradients.backprop import TinyNetwork
 from tests.notebooks.cases.case import Case, Results
 
 

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from labkit.recipe import Recipe
-from labkit.training import fit
+from labkit.recipe.recipe import Recipe
+from labkit.training.trainer import fit
 from tests.notebooks.cases.case import Case, Results
 
 START = (-4.5, 1.2)

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from labkit.errors import LabError
+from labkit.core.errors import LabError
 from labkit.vision.finetuning import forgetting, head_start
 from tests.vision.finetuning import tiny
 

@@ -5,7 +5,7 @@ import hashlib
 import pytest
 import torch
 
-from labkit.errors import LabError
+from labkit.core.errors import LabError
 from labkit.vision.finetuning.freezing import (
     FreezeProof,
     check_layers,

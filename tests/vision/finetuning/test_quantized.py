@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from labkit.errors import LabError, RecipeError
+from labkit.core.errors import LabError, RecipeError
 from labkit.vision.detector import open_detector
 from labkit.vision.finetuning import FineTune, checkpoint, finetune, resume
 from labkit.weights.load import load

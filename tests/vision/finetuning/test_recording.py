@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from labkit.history import History, Layout
-from labkit.statistics import STATISTICS
+from labkit.training.history import History, Layout
+from labkit.training.statistics import STATISTICS
 from labkit.vision.finetuning.recording import DetectorHistory, Recorder, new_history
 from labkit.vision.finetuning.records import StepRecord
 

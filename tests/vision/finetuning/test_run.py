@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from labkit.errors import FileError, LabError
-from labkit.history import History
+from labkit.core.errors import FileError, LabError
+from labkit.training.history import History
 from labkit.vision.data import open_data
 from labkit.vision.detector import open_detector
 from labkit.vision.evaluation import evaluate
@@ -141,8 +141,8 @@ def test_statistics_of_frozen_layers_move_where_they_may(made, tmp_path):
 
 def test_it_trains_as_ultralytics_does(made, tmp_path):
     """The oracle: `DetectionTrainer` with the same arguments, weights and random numbers."""
+    from labkit.core.ultralytics import silent, ultralytics
     from labkit.vision.finetuning.trainer import FineTuner, settings
-    from labkit.vision.quiet import silent, ultralytics
 
     ultralytics()
     from ultralytics.models.yolo.detect import DetectionTrainer
@@ -334,7 +334,7 @@ def test_divergence_ends_with_a_finding(made, tmp_path, monkeypatch):
 
 def test_a_full_disk_names_the_path_and_leaves_the_checkpoint(whole, tmp_path, monkeypatch):
     out, _ = whole
-    import labkit.files
+    import labkit.core.files
 
     folder = tmp_path / "run"
 
@@ -360,7 +360,7 @@ def test_a_full_disk_names_the_path_and_leaves_the_checkpoint(whole, tmp_path, m
     def fill(record: object) -> None:
         if record.step == 4:
             monkeypatch.setattr(
-                labkit.files.os, "fdopen", lambda *args, **named: Full(real(*args, **named))
+                labkit.core.files.os, "fdopen", lambda *args, **named: Full(real(*args, **named))
             )
 
     with pytest.raises(LabError) as error:

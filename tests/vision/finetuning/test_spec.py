@@ -2,8 +2,8 @@
 
 import pytest
 
-from labkit.errors import RecipeError
-from labkit.parameters import parameters
+from labkit.core.errors import RecipeError
+from labkit.core.parameters import parameters
 from labkit.vision.finetuning import FineTune
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from labkit.errors import LabError
+from labkit.core.errors import LabError
 from labkit.vision.detector import open_detector
 from labkit.vision.finetuning.transfer import build, class_rows
 from tests.vision.finetuning import tiny

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from labkit.core.ultralytics import silent, ultralytics
 from labkit.vision.detector import open_detector
-from labkit.vision.drawn import Drawn, export
 from labkit.vision.finetuning import FineTune
-from labkit.vision.quiet import silent, ultralytics
+from labkit.vision.synthetic.drawn import Drawn, export
 from labkit.weights.save import save
 
 OLD = ("disc", "square", "bar")

@@ -1,0 +1,105 @@
+"""What a search is asked for, checked and read before any work."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from labkit.core.errors import LabError, unknown
+from labkit.deploy.choice import TARGETS
+from labkit.deploy.coverage import FEW
+from labkit.vision.data import DataSet, open_data
+from labkit.vision.detector import Detector, open_detector
+from labkit.vision.evaluation import Samples, same_classes, samples
+
+CALIBRATION_IMAGES = 64
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a search is about, checked and read."""
+
+    detector: Detector
+    data: DataSet
+    calibration: DataSet
+    imgsz: int
+    threads: int
+    max_drop: float
+    validation: Samples
+    calibrating: Samples
+
+    @property
+    def foreign(self) -> bool:
+        """Whether calibration is with other data than accuracy."""
+        return self.calibration.sha256 != self.data.sha256
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether better calibration is at hand."""
+        more = min(len(self.data.train), CALIBRATION_IMAGES) > len(self.calibrating)
+        return self.foreign or (len(self.calibrating) < FEW and more)
+
+    def control(self) -> Samples:
+        """Images of the data's own, as many as a search takes by default."""
+        return samples(self.data, split="train", limit=CALIBRATION_IMAGES, imgsz=self.imgsz)
+
+    def about(self, seconds: float) -> dict[str, Any]:
+        """The same as JSON values."""
+        weights = self.detector.weights
+        return {
+            "weights": self.detector.name,
+            "weights_sha256": weights.sha256,
+            "data": self.data.name,
+            "data_sha256": self.data.sha256,
+            "validation_images": len(self.validation),
+            "calibration": self.calibration.name,
+            "calibration_sha256": self.calibration.sha256,
+            "calibration_images": len(self.calibrating),
+            "imgsz": self.imgsz,
+            "names": {str(k): name for k, name in self.detector.names.items()},
+            "seconds": round(seconds, 1),
+        }
+
+
+def check(
+    weights: Any,
+    data: Any,
+    target: str,
+    max_drop: float,
+    imgsz: int | None,
+    calibration: Any,
+    calibration_images: int,
+    limit: int | None,
+    threads: int | None,
+) -> Asked:
+    """Read weights and data. Arguments and errors: see `labkit.deploy.search`."""
+    if target not in TARGETS:
+        raise LabError(unknown("target", target, TARGETS))
+    if not 0 <= max_drop <= 1:
+        raise LabError(f"max_drop={max_drop} is not a share of mAP: choose 0 to 1, such as 0.01.")
+    if calibration_images < 1:
+        raise LabError(f"calibration_images={calibration_images}: choose 1 or more, such as 64.")
+    cores = os.cpu_count() or 1
+    if threads is not None and not 1 <= threads <= cores:
+        raise LabError(f"threads={threads} is out of range: this machine has {cores} cores.")
+    detector = weights if isinstance(weights, Detector) else open_detector(weights)
+    if detector.task != "detect":
+        raise LabError(
+            f"{detector.name} is for task {detector.task}: a search measures boxes, so it needs "
+            "a detector (task detect)."
+        )
+    known = open_data(data)
+    same_classes(detector, known)
+    other = known if calibration is None else open_data(calibration)
+    size = imgsz or detector.imgsz
+    return Asked(
+        detector=detector,
+        data=known,
+        calibration=other,
+        imgsz=size,
+        threads=threads or cores,
+        max_drop=max_drop,
+        validation=samples(known, split="val", limit=limit, imgsz=size),
+        calibrating=samples(other, split="train", limit=calibration_images, imgsz=size),
+    )

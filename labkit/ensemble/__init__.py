@@ -1,5 +1,0 @@
-"""Many small networks trained at once, as tensors with a leading member axis."""
-
-from labkit.ensemble.training import Ensemble, kind
-
-__all__ = ["Ensemble", "kind"]

@@ -1,1 +1,0 @@
-"""Toy losses over two weights, and what optimizers do on them."""

@@ -1,0 +1,253 @@
+"""An ensemble: recipes of one network and one kind of data, trained at once."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from labkit.recipe import networks
+from labkit.recipe.initialize import initialize
+from labkit.recipe.networks import ACTIVATIONS
+from labkit.recipe.recipe import Recipe
+from labkit.recipe.tasks import Data
+from labkit.training.ensemble.batches import Batches, Samples
+from labkit.training.ensemble.optimizers import Group, group_key
+from labkit.training.ensemble.rates import Rates
+from labkit.training.ensemble.records import Records
+from labkit.training.ensemble.stack import Stack, can_stack, member_losses
+from labkit.training.history import History
+from labkit.training.trainer import EVALUATION_SAMPLES, Patience, evaluation_interval, pick_device
+
+_EVALUATED_BYTES = 64 * 2**20  # of one layer's activations, in an evaluation
+
+
+def kind(recipe: Recipe) -> tuple[object, ...] | None:
+    """What members of one ensemble have in common; None where a recipe needs its own loop.
+
+    That is so for optimizers which see more than one weight at a time (LBFGS, Muon,
+    Adafactor) and for networks with layers that cannot be stacked.
+    """
+    data = recipe.data()
+    if not (recipe.entry("optimizer").traits.get("elementwise") and _stackable(recipe, data)):
+        return None
+    shapes = (data.train_inputs.shape, data.val_inputs.shape, data.classes)
+    network = (recipe.network, recipe.hidden, recipe.activation)
+    return (*shapes, *network, recipe.batch_size, recipe.steps, recipe.device)
+
+
+_known: dict[tuple[object, ...], bool] = {}  # building a network takes longer than many steps
+
+
+def _stackable(recipe: Recipe, data: Data) -> bool:
+    parts = (recipe.entry("network"), recipe.hidden, recipe.entry("activation"))
+    key = (*parts, data.input_shape, data.outputs)
+    if key not in _known:
+        _known[key] = can_stack(networks.build(recipe))
+    return _known[key]
+
+
+class Ensemble:
+    """Recipes of one `kind` in training; `advance()` makes one step of all.
+
+    A member whose loss is no longer finite leaves at that step, as one whose patience is
+    over does, and the rest go on. Weights follow the ones that `Trainer` gives: the same
+    initial ones, batches and learning rates, the optimizer torch's own.
+
+    Args:
+        recipes: the members, of the same `kind`.
+
+    Raises:
+        RecipeError: a device that is not there.
+    """
+
+    def __init__(self, recipes: Sequence[Recipe]) -> None:
+        self.recipes = list(recipes)
+        first = self.recipes[0]
+        device = pick_device(first.device)
+        self.steps = first.steps
+        self.step = 0
+        self._interval = evaluation_interval(self.steps)
+        # Members of one optimizer stand side by side: it then moves a slice of the rows.
+        groups: dict[object, list[int]] = {}
+        for index, recipe in enumerate(self.recipes):
+            groups.setdefault(group_key(recipe), []).append(index)
+        self.active = np.array([index for members in groups.values() for index in members])
+        standing = [self.recipes[index] for index in self.active]
+        data = [recipe.data() for recipe in standing]
+        self._samples = Samples(data, device)
+        self._batches = Batches(self._samples, [r.seed for r in standing], first.batch_size)
+        self._rates = Rates(standing, device)
+        self.stack = Stack(networks.build(first), len(standing), device)
+        self.stack.flat.copy_(_initial_weights(standing, data))
+        self._groups = self._grouped(standing)
+        self._patience = [Patience(recipe.patience) for recipe in standing]
+        self._records = Records(self.recipes, self.stack.layout, self.active)
+        self._records.moment(0, self.stack.flat, self.stack.gradient, None)
+        self._evaluate(EVALUATION_SAMPLES)
+
+    def _grouped(self, standing: list[Recipe]) -> list[Group]:
+        groups, first = [], 0
+        for _, members in itertools.groupby(standing, key=group_key):
+            own = list(members)
+            rows = slice(first, first + len(own))
+            groups.append(Group(own, self.stack.flat[rows], self.stack.gradient[rows]))
+            first = rows.stop
+        return groups
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to do."""
+        return not len(self.active)
+
+    @torch.no_grad()
+    def advance(self) -> None:
+        """Make one step of every member that is still in it."""
+        inputs, targets = next(self._batches)
+        losses = self.stack.loss_and_gradient(inputs, targets).cpu().numpy()
+        if not math.isfinite(losses.sum(dtype=np.float64)):  # a look at each takes longer
+            going = np.isfinite(losses)
+            for row in np.flatnonzero(~going).tolist():
+                self._diverge(row, self.step + 1, losses[row], inputs)
+            self._leave(~going)
+            losses = losses[going]
+            if self.finished:
+                return
+        self.step += 1
+        keeping = self._records.due(self.step)
+        before = self.stack.flat.clone() if keeping else None
+        self._update()
+        self._rates.advance(self.step, losses)
+        self._records.loss(self.step, losses)
+        if keeping:
+            self._records.moment(self.step, self.stack.flat, self.stack.gradient, before)
+        last = self.step == self.steps
+        if last or self.step % self._interval == 0:
+            self._evaluate(None if last else EVALUATION_SAMPLES)
+        if last:
+            self._leave(np.ones(len(self.active), bool))
+
+    def _update(self) -> None:
+        rates = self._rates.at(self.step)
+        first = 0
+        for group in self._groups:
+            group.step(rates[first : first + group.count])
+            first += group.count
+
+    def _diverge(self, row: int, step: int, loss: float, inputs: Tensor) -> None:
+        seen = inputs[row if len(inputs) > 1 else 0].movedim(-1, 0)
+        self._records.diverge(row, step, float(loss), seen)
+
+    @torch.no_grad()
+    def _evaluate(self, most: int | None) -> None:
+        table = self._judge(most)
+        self._records.evaluation(self.step, table)
+        leaving = np.zeros(len(self.active), bool)
+        for row, (train_loss, _, val_loss, _) in enumerate(table):
+            if self.step and not math.isfinite(train_loss):
+                # The update itself broke the weights: the next batch would only confirm it.
+                inputs = self._samples.of_members(self._samples.train_inputs)
+                self._diverge(row, self.step, train_loss, inputs)
+                leaving[row] = True
+            elif self._patience[row].over(self.step, val_loss) and 0 < self.step < self.steps:
+                self._records.mark(row, self.step, self._patience[row].text)
+                leaving[row] = True
+        if leaving.any():
+            self._leave(leaving)
+
+    def _judge(self, most: int | None) -> np.ndarray:
+        """Losses and accuracies of both splits, `(rows, 4)`, as `Trainer.evaluate` has them."""
+        samples, columns = self._samples, []
+        widest = max(shape[0] for shape in self.stack.layout.shapes)
+        for inputs, targets in (
+            (samples.train_inputs, samples.train_targets),
+            (samples.val_inputs, samples.val_targets),
+        ):
+            x, y = inputs[..., :most], targets[..., :most]
+            rows = max(1, _EVALUATED_BYTES // (4 * widest * x.shape[-1]))
+            judged = [
+                self._judge_rows(slice(first, first + rows), x, y)
+                for first in range(0, len(self.active), rows)
+            ]
+            columns += [torch.cat(parts) for parts in zip(*judged, strict=True)]
+        return torch.stack(columns, 1).cpu().double().numpy()
+
+    def _judge_rows(self, rows: slice, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        if len(x) > 1:
+            which = self._samples.which[rows]
+            x, y = x[which], y[which]
+        outputs = self.stack.outputs(x, rows)
+        losses = member_losses(outputs, y)
+        if not self._samples.classes:
+            return losses, losses * math.nan
+        return losses, _correct(outputs, y).float().mean(1)
+
+    def _leave(self, leaving: np.ndarray) -> None:
+        """Go on without some members; what they recorded stays."""
+        gone, rest = np.flatnonzero(leaving), np.flatnonzero(~leaving)
+        curves = [self._rates.curve(row) for row in gone.tolist()]
+        self._records.leave(self.step, gone, self.stack.flat, curves)
+        self.active = self.active[rest]
+        self._patience = [self._patience[row] for row in rest]
+        kept = torch.from_numpy(rest).to(self.stack.flat.device)
+        for part in (self.stack, self._samples, self._batches):
+            part.keep(kept)
+        first = new = 0
+        for group in self._groups:
+            own = rest[(rest >= first) & (rest < first + group.count)] - first
+            first += group.count
+            rows = slice(new, new + len(own))
+            new = rows.stop
+            standing = torch.from_numpy(own).to(kept.device)
+            group.keep(standing, self.stack.flat[rows], self.stack.gradient[rows])
+        self._groups = [group for group in self._groups if group.count]
+        self._rates.keep(rest)
+
+    def history(self, index: int) -> History:
+        """What was recorded of one recipe, thinned to `KEPT` moments; its losses are all there.
+
+        Args:
+            index: which recipe, in the order given.
+        """
+        return self._records.history(index)
+
+
+def _correct(outputs: Tensor, classes: Tensor) -> Tensor:
+    """Where the largest output, the first of equals, is the true class's: `(members, samples)`.
+
+    `argmax` along the middle axis is ten times slower.
+    """
+    true = classes.expand(len(outputs), -1).unsqueeze(1)
+    own = outputs.gather(1, true)
+    number = torch.arange(outputs.shape[1], device=outputs.device)[:, None]
+    ahead = (outputs > own) | ((outputs == own) & (number < true))
+    return ~ahead.any(1)
+
+
+def _initial_weights(recipes: Sequence[Recipe], data: Sequence[Data]) -> Tensor:
+    """The weights that `initial_network` gives each recipe, `(recipes, total)`.
+
+    One network, filled anew for each, is much faster than a network for each.
+    """
+    network = networks.build(recipes[0])
+    parameters = list(network.parameters())
+    gain = ACTIVATIONS[recipes[0].activation].traits["gain"]
+    rows: dict[str, Tensor] = {}
+    pairs = list(zip(recipes, data, strict=True))
+    keys = [repr((recipe.init, recipe.init_args, recipe.seed, id(own))) for recipe, own in pairs]
+    for key, (recipe, own) in zip(keys, pairs, strict=True):
+        if key not in rows:
+            initialize(
+                network,
+                recipe.init,
+                gain=gain,
+                inputs=own.train_inputs,
+                generator=torch.Generator().manual_seed(recipe.seed),
+                arguments=recipe.init_args,
+            )
+            rows[key] = nn.utils.parameters_to_vector(parameters).detach().clone()
+    return torch.stack([rows[key] for key in keys])

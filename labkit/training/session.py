@@ -1,0 +1,273 @@
+"""A training run under somebody's hand: play, pause, step, stop, rewind."""
+
+from __future__ import annotations
+
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from typing import Literal
+
+import numpy as np
+
+from labkit.core.executors import ThreadExecutor
+from labkit.core.parameters import parameters
+from labkit.core.threads import one_thread
+from labkit.diagnosis.findings import Finding
+from labkit.recipe.recipe import Recipe
+from labkit.training.history import History
+from labkit.training.trainer import Trainer, new_history
+
+State = Literal["ready", "running", "paused", "stopped", "finished", "diverged"]
+
+LIVE_FIELDS = frozenset(name for name, p in parameters(Recipe).items() if p.live)
+
+
+class Player(ABC):
+    """Something that advances step by step, on another thread, until it is told to halt.
+
+    It halts between two steps, so weights are never caught half-updated. All methods may
+    be called from any thread.
+
+    Args:
+        executor: where it runs; a thread of its own by default. A synchronous one makes
+            `play` return when the run is over.
+    """
+
+    def __init__(self, executor: Executor | None = None) -> None:
+        self._executor = executor or ThreadExecutor("labkit-train")
+        self._lock = threading.RLock()
+        self._halt = threading.Event()
+        self._work: Future[None] | None = None
+        self._stopped = False
+        self._speed = 0.0
+
+    @property
+    @abstractmethod
+    def steps_done(self) -> int:
+        """How many steps have been made."""
+
+    @property
+    @abstractmethod
+    def over(self) -> bool:
+        """Whether there is nothing left to do."""
+
+    @abstractmethod
+    def _advance(self) -> None:
+        """Make one step."""
+
+    @abstractmethod
+    def _begin(self) -> None:
+        """Make everything as it is before the first step."""
+
+    @property
+    def running(self) -> bool:
+        """Whether it is making steps now."""
+        work = self._work
+        return work is not None and not work.done()
+
+    @property
+    def state(self) -> State:
+        """What it is doing."""
+        if self.running:
+            return "running"
+        if self.over:
+            return "finished"
+        if self._stopped:
+            return "stopped"
+        return "paused" if self.steps_done else "ready"
+
+    @property
+    def speed(self) -> float:
+        """Steps per second, lately."""
+        return self._speed
+
+    def play(self) -> None:
+        """Go on to the end. After `stop` it starts from the beginning."""
+        with self._lock:
+            if self.running or self.over:
+                return
+            if self._stopped:
+                self.rewind()
+            self._halt.clear()
+            self._work = self._executor.submit(self._loop)
+
+    def _loop(self) -> None:
+        done, since = self.steps_done, time.perf_counter()
+        with one_thread():
+            while not self.over and not self._halt.is_set():
+                self._advance()
+                elapsed = time.perf_counter() - since
+                if elapsed > 0.25:
+                    self._speed = (self.steps_done - done) / elapsed
+                    done, since = self.steps_done, time.perf_counter()
+        if not self._speed:
+            self._speed = (self.steps_done - done) / max(time.perf_counter() - since, 1e-9)
+
+    def pause(self) -> None:
+        """Stop between two steps; `play` goes on from there."""
+        self._halt.set()  # before the lock too: a synchronous `play` holds it
+        with self._lock:
+            self._halt.set()
+            self.wait()
+
+    def stop(self) -> None:
+        """End the run where it is; what it recorded stays."""
+        with self._lock:
+            self.pause()
+            self._stopped = True
+
+    def step(self, count: int = 1) -> None:
+        """Make single steps, on the caller's thread."""
+        with self._lock, one_thread():
+            self.pause()
+            for _ in range(count):
+                if self.over:
+                    return
+                self._advance()
+
+    def rewind(self) -> None:
+        """Back to the very same initial weights, with an empty history."""
+        self._restart(self._begin)
+
+    def _restart(self, begin: Callable[[], None]) -> None:
+        """Start anew; where `begin` fails, everything stays as it was, paused."""
+        with self._lock, one_thread():
+            self.pause()
+            begin()
+            self._stopped = False
+            self._speed = 0.0
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Until it is over or paused. Raises what training raised, once."""
+        work = self._work
+        if work is None:
+            return
+        try:
+            work.result(timeout)
+        finally:
+            if work.done() and self._work is work:
+                self._work = None
+
+    def run(self) -> None:
+        """Play to the end.
+
+        An interrupt (Ctrl-C, or Jupyter's stop button) pauses between two steps and is
+        raised again; `play` resumes, `rewind` starts over.
+        """
+        self.play()
+        try:
+            self.wait()
+        except KeyboardInterrupt:
+            self.pause()
+            raise
+
+
+class Session(Player):
+    """One recipe in training.
+
+    Args:
+        recipe: what to train.
+        executor: see `Player`.
+        initial: flat weights to start from instead of the recipe's init.
+
+    Attributes:
+        trainer: the network and its optimizer; with its recipe and its history it is
+            replaced as one, when the run starts anew.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        *,
+        executor: Executor | None = None,
+        initial: np.ndarray | None = None,
+    ) -> None:
+        super().__init__(executor)
+        self._restart(lambda: self._start(recipe, initial))
+
+    def _begin(self) -> None:
+        self._start(self.recipe, self._given)
+
+    def _start(self, recipe: Recipe, given: np.ndarray | None) -> None:
+        self.trainer = Trainer(recipe, new_history(recipe), initial=given)
+        self._given = given
+
+    def _advance(self) -> None:
+        self.trainer.advance()
+
+    @property
+    def steps_done(self) -> int:
+        """How many updates have been made."""
+        return self.trainer.step
+
+    @property
+    def over(self) -> bool:
+        """Whether the recipe's steps are done, or the loss is no longer finite."""
+        return self.trainer.finished
+
+    @property
+    def state(self) -> State:
+        """What it is doing; `diverged` where the loss is no longer finite."""
+        return "diverged" if self.finding is not None else super().state
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe in force, live changes included."""
+        return self.trainer.recipe
+
+    @property
+    def history(self) -> History:
+        """What was recorded since the beginning."""
+        history = self.trainer.history
+        assert history is not None  # `_start` gives it one
+        return history
+
+    @property
+    def finding(self) -> Finding | None:
+        """Why the run ended early, if it did."""
+        return self.trainer.finding
+
+    @property
+    def initial(self) -> np.ndarray:
+        """The weights that rewind returns to, as one flat vector."""
+        return self.trainer.initial
+
+    def run(self) -> History:  # type: ignore[override]
+        """Play to the end and give what was recorded; interrupts pause, as in `Player`."""
+        super().run()
+        return self.history
+
+    def update(self, recipe: Recipe) -> bool:
+        """Take over another recipe.
+
+        Live fields (lr, steps) act on the run in progress, which goes on, and leave a
+        mark in its history; any other change starts anew, paused.
+
+        Returns:
+            Whether it started anew.
+
+        Raises:
+            RecipeError: it cannot start (no such device); the old run stays.
+        """
+        with self._lock:
+            old = self.recipe
+            changed = {
+                name
+                for name in type(recipe).model_fields
+                if getattr(old, name) != getattr(recipe, name)
+            }
+            if not changed <= LIVE_FIELDS:
+                self._restart(lambda: self._start(recipe, None))
+                return True
+            running = self.running
+            self.pause()
+            self.trainer.adjust(recipe)
+            if self.trainer.step:
+                for name in sorted(changed):
+                    before, after = getattr(old, name), getattr(recipe, name)
+                    self.history.mark(f"{name} {before:.6g} → {after:.6g}")
+            if running:
+                self.play()
+            return False

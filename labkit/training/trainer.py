@@ -1,0 +1,325 @@
+"""Training: one step at a time, as a generator of plain records."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from labkit.core.errors import RecipeError
+from labkit.core.threads import one_thread
+from labkit.diagnosis.findings import Finding, diverged
+from labkit.recipe import networks, optimize
+from labkit.recipe.initialize import initialize
+from labkit.recipe.networks import ACTIVATIONS
+from labkit.recipe.recipe import Recipe
+from labkit.training.history import SNAPSHOT_BYTES, History, Layout, Step
+
+EVALUATION_SAMPLES = 500  # at most so many of each split, but for the last time
+
+
+def pick_device(wanted: str) -> torch.device:
+    """The device a recipe asks for; `auto` is a GPU when there is one.
+
+    Raises:
+        RecipeError: `cuda` where there is none.
+    """
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise RecipeError("device='cuda' is not there: this machine has no CUDA GPU; use 'auto'")
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(wanted)
+
+
+def evaluation_interval(steps: int) -> int:
+    """Steps between evaluations of the splits: 10 to 50 times a run, every 40th or less often.
+
+    One evaluation costs about as much as a step or two.
+    """
+    return max(1, min(steps // 10, max(40, steps // 50)))
+
+
+class Patience:
+    """Early stopping: tells when the validation loss has not improved for some evaluations.
+
+    The weights to keep are those of the best evaluation, not the last ones. Prechelt
+    (1998), "Early Stopping - But When?", compares this kind of rule with others.
+
+    Args:
+        evaluations: how many without a new lowest loss are too many; 0 waits for ever.
+
+    Attributes:
+        best_step: the step of the lowest loss so far.
+    """
+
+    def __init__(self, evaluations: int) -> None:
+        self.evaluations = evaluations
+        self.best_step = 0
+        self._best = math.inf
+        self._waited = 0
+
+    def over(self, step: int, val_loss: float) -> bool:
+        """Take an evaluation into account; whether it was one too many."""
+        if val_loss < self._best:
+            self._best, self.best_step, self._waited = val_loss, step, 0
+        else:
+            self._waited += 1
+        return 0 < self.evaluations <= self._waited
+
+    @property
+    def text(self) -> str:
+        """The mark that a history gets where a run ends early."""
+        return f"stopped early: best at step {self.best_step}"
+
+
+class Trainer:
+    """A network in training: `advance()` makes one step.
+
+    All parameters are views of one flat vector and all gradients of another, so that
+    recording a step is two copies, whatever the number of layers.
+
+    Args:
+        recipe: what to train.
+        history: where to record; nothing is recorded without one.
+        initial: a flat vector of weights to start from instead of the recipe's init.
+
+    Raises:
+        RecipeError: a device that is not there, or `initial` of another size.
+    """
+
+    def __init__(
+        self, recipe: Recipe, history: History | None = None, *, initial: np.ndarray | None = None
+    ) -> None:
+        self.recipe = recipe
+        self.device = pick_device(recipe.device)
+        self.data = recipe.data().to(self.device)
+        self.network = initial_network(recipe)
+        self.layout = layout_of(self.network)
+        self.network.to(self.device)
+        self.flat, self.flat_gradient = _flatten(self.network)
+        if initial is not None:
+            if initial.shape != (self.layout.total,):
+                raise RecipeError(
+                    f"initial weights are {initial.shape}, the network has {self.layout.total}"
+                )
+            self.flat.copy_(torch.from_numpy(initial))
+        self.initial = self.flat.cpu().numpy().copy()
+        self.history = history
+        # On the CPU an array shares a tensor's memory, so one view serves all steps.
+        views = {id(t): t.numpy() for t in (self.flat, self.flat_gradient) if not t.is_cuda}
+        self._seen = lambda tensor: views[id(tensor)] if views else tensor.cpu().numpy()
+        self.step = 0
+        self.finding: Finding | None = None
+        self.patience = Patience(recipe.patience)
+        self.stopped_early = False
+        self._loss = functional.cross_entropy if self.data.classes else functional.mse_loss
+        self._batches = self._shuffled_batches()
+        entry = recipe.entry("optimizer")
+        self._closure = bool(entry.traits.get("closure"))
+        self._optimizers = optimize.build(
+            recipe.optimizer,
+            list(self.network.parameters()),
+            recipe.lr,
+            recipe.weight_decay,
+            recipe.optimizer_args,
+        )
+        self._schedule = optimize.Schedule(recipe.schedule, recipe.steps, recipe.schedule_args)
+        self._constant = recipe.schedule == "constant"
+        self._lr = math.nan  # what the optimizers were told last
+        if (history is not None and not len(history)) or recipe.patience:
+            start = Step(0, math.nan, recipe.lr, *self.evaluate())
+            self._patience_over(start)
+            if history is not None and not len(history):
+                self._record(start)
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to do."""
+        ended = self.finding is not None or self.stopped_early
+        return ended or self.step >= self.recipe.steps
+
+    def advance(self) -> Step | None:
+        """Make one step.
+
+        Returns:
+            The step's record; None when the loss was not finite, in which case
+            `finding` says so and no update was made.
+        """
+        inputs, targets = next(self._batches)
+        lr = self.recipe.lr
+        if not self._constant:
+            lr *= self._schedule.factor
+        if lr != self._lr:
+            self._lr = lr
+            for optimizer in self._optimizers:
+                for group in optimizer.param_groups:
+                    group["lr"] = lr
+        loss = self._update(inputs, targets)
+        if not math.isfinite(loss):
+            self._diverge(self.step + 1, loss, inputs)
+            return None
+        self.step += 1
+        if not self._constant:
+            self._schedule.advance(loss)
+        last = self.step == self.recipe.steps
+        due = last or self.step % evaluation_interval(self.recipe.steps) == 0
+        most = None if last else EVALUATION_SAMPLES
+        record = Step(self.step, loss, lr, *(self.evaluate(most) if due else ()))
+        self._record(record)
+        if record.train_loss is not None and not math.isfinite(record.train_loss):
+            # The update itself broke the weights: the next batch would only confirm it.
+            self._diverge(self.step, record.train_loss, self.data.train_inputs)
+        elif due and self._patience_over(record) and not last:
+            self.stopped_early = True
+            if self.history is not None:
+                self.history.mark(self.patience.text)
+        return record
+
+    def _patience_over(self, record: Step) -> bool:
+        assert record.val_loss is not None  # whoever asks has evaluated
+        return self.patience.over(record.step, record.val_loss)
+
+    def _diverge(self, step: int, loss: float, inputs: Tensor) -> None:
+        self.finding = diverged(step, loss, self.network, inputs, self.history)
+        if self.history is not None:
+            self.history.finding = self.finding.as_dict()
+
+    def _update(self, inputs: Tensor, targets: Tensor) -> float:
+        if self._closure:
+            return self._update_by_closure(inputs, targets)
+        self.flat_gradient.zero_()
+        loss = self._loss(self.network(inputs), targets)
+        loss.backward()
+        value = loss.item()
+        if math.isfinite(value):
+            for optimizer in self._optimizers:
+                optimizer.step()
+        return value
+
+    def _update_by_closure(self, inputs: Tensor, targets: Tensor) -> float:
+        def closure() -> Tensor:
+            self.flat_gradient.zero_()
+            loss = self._loss(self.network(inputs), targets)
+            loss.backward()
+            return loss
+
+        loss = closure()
+        if math.isfinite(loss.item()):
+            for optimizer in self._optimizers:
+                optimizer.step(closure)  # type: ignore[arg-type]
+        return loss.item()
+
+    def _record(self, step: Step) -> None:
+        if self.history is not None:
+            self.history.record(step, self._seen(self.flat), self._seen(self.flat_gradient))
+
+    def _shuffled_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches without end, each epoch in a new order; a last short one is kept."""
+        generator = torch.Generator().manual_seed(self.recipe.seed + 1)
+        inputs, targets = self.data.train_inputs, self.data.train_targets
+        size = self.recipe.batch_size
+        while True:
+            order = torch.randperm(len(inputs), generator=generator).to(self.device)
+            # One gather an epoch: each batch is then a view.
+            x, y = inputs[order], targets[order]
+            yield from zip(x.split(size), y.split(size), strict=True)
+
+    @torch.no_grad()
+    def evaluate(
+        self, most: int | None = EVALUATION_SAMPLES
+    ) -> tuple[float, float | None, float, float | None]:
+        """Training loss and accuracy, validation loss and accuracy.
+
+        Accuracies are None for regression. Splits longer than `most` are judged by their
+        first so many samples (they are in random order); None takes all.
+        """
+        data, some = self.data, slice(most)
+        train = self._judge(data.train_inputs[some], data.train_targets[some])
+        return (*train, *self._judge(data.val_inputs[some], data.val_targets[some]))
+
+    def _judge(self, inputs: Tensor, targets: Tensor) -> tuple[float, float | None]:
+        outputs = self.network(inputs)
+        loss = self._loss(outputs, targets).item()
+        if not self.data.classes:
+            return loss, None
+        return loss, (outputs.argmax(1) == targets).float().mean().item()
+
+    def adjust(self, recipe: Recipe) -> None:
+        """Take over a recipe that differs in live fields only (lr, steps)."""
+        if recipe.steps != self.recipe.steps and not self._schedule.watches:
+            self._schedule = optimize.Schedule(recipe.schedule, recipe.steps, recipe.schedule_args)
+            for _ in range(min(self.step, recipe.steps)):
+                self._schedule.advance(0.0)
+        self.recipe = recipe
+
+
+def initial_network(recipe: Recipe) -> nn.Sequential:
+    """The recipe's network with its initial weights, on the CPU: they depend on nothing
+    but the recipe's network, init and seed (and, for LSUV, its data).
+    """
+    network = networks.build(recipe)
+    initialize(
+        network,
+        recipe.init,
+        gain=ACTIVATIONS[recipe.activation].traits["gain"],
+        inputs=recipe.data().train_inputs,
+        generator=torch.Generator().manual_seed(recipe.seed),
+        arguments=recipe.init_args,
+    )
+    return network
+
+
+def layout_of(network: nn.Module) -> Layout:
+    """Names and shapes of a network's parameters."""
+    named = list(network.named_parameters())
+    return Layout(tuple(n for n, _ in named), tuple(tuple(p.shape) for _, p in named))
+
+
+def _flatten(network: nn.Module) -> tuple[Tensor, Tensor]:
+    """Make all parameters views of one vector, and their gradients of another."""
+    parameters = list(network.parameters())
+    flat = nn.utils.parameters_to_vector(parameters).detach().clone()
+    nn.utils.vector_to_parameters(flat, parameters)
+    gradient = torch.zeros_like(flat)
+    offset = 0
+    for parameter in parameters:
+        parameter.grad = gradient[offset : offset + parameter.numel()].view_as(parameter)
+        offset += parameter.numel()
+    return flat, gradient
+
+
+def new_history(recipe: Recipe, snapshot_bytes: int = SNAPSHOT_BYTES) -> History:
+    """An empty history for a recipe's network."""
+    layout = layout_of(networks.build(recipe))
+    return History(layout, {"recipe": recipe.model_dump()}, snapshot_bytes=snapshot_bytes)
+
+
+def train(recipe: Recipe, history: History | None = None) -> Iterator[Step]:
+    """Train by a recipe, one step at a time.
+
+    Args:
+        recipe: what to train.
+        history: where to record weights and statistics (`new_history(recipe)`).
+
+    Yields:
+        A `Step` after each update; ends early where the loss is no longer finite, or
+        where the recipe's patience is over.
+    """
+    with one_thread():
+        trainer = Trainer(recipe, history)
+        while not trainer.finished:
+            step = trainer.advance()
+            if step is not None:
+                yield step
+
+
+def fit(recipe: Recipe) -> History:
+    """Train to the end and give what was recorded."""
+    history = new_history(recipe)
+    for _ in train(recipe, history):
+        pass
+    return history
