@@ -20,7 +20,7 @@ from labkit.core.table import Table
 from labkit.figures import Spec
 from labkit.figures.finetuning import fine_tuning_curves, layer_updates
 from labkit.figures.qat import weights_on_grid
-from labkit.vision.finetuning.diagnosis import lr_too_high
+from labkit.vision.finetuning.live_run import LiveRun
 from labkit.vision.finetuning.spec import FineTune
 
 if TYPE_CHECKING:
@@ -34,110 +34,6 @@ IMAGES = 3  # shown before and after
 CONFIDENCE = 0.25
 BESIDE = 250  # pixels: the height of three images in what the controls leave of the width
 SETTLE_S = 5.0  # a page that has not asked for a figure by then does not show it
-
-
-class Run:
-    """One fine-tuning run, as far as it is; filled by its thread, read by the painter.
-
-    Attributes:
-        spec: what was asked for.
-        steps, epochs: what it told, in order.
-        used: the settings that are really used, as soon as the trainer has them.
-        result: what it left, once it is over.
-        error: what ended it instead.
-    """
-
-    def __init__(self, spec: FineTune) -> None:
-        self.spec = spec
-        self.steps: list[StepRecord] = []
-        self.epochs: list[EpochRecord] = []
-        self.used: Used | None = None
-        self.result: FineTuned | None = None
-        self.error: BaseException | None = None
-        self.done = threading.Event()
-        self.news = threading.Event()
-        self.halt = threading.Event()
-        self._first: tuple[float, int] | None = None
-
-    def go(self) -> None:
-        """Run to the end, or until it is told to halt."""
-        from labkit.vision.finetuning.run import finetune
-
-        try:
-            self.result = finetune(
-                self.spec,
-                stop=self.halt,
-                on_start=self._start,
-                on_step=self._step,
-                on_epoch=self._epoch,
-            )
-            self.used = self.result.used
-        except BaseException as error:
-            self.error = error
-            if not isinstance(error, Exception):
-                raise
-        finally:
-            self.done.set()
-            self.news.set()
-
-    def _start(self, used: Used) -> None:
-        self.used = used
-        self.news.set()
-
-    def _step(self, record: StepRecord) -> None:
-        if self._first is None:  # the steps of a run that goes on are not of this session
-            self._first = time.perf_counter(), record.step
-        self.steps.append(record)
-        self.news.set()
-
-    def _epoch(self, record: EpochRecord) -> None:
-        self.epochs.append(record)
-        self.news.set()
-
-    @property
-    def over(self) -> bool:
-        """Whether it has ended, in whichever way."""
-        return self.done.is_set()
-
-    @property
-    def state(self) -> str:
-        """One word: what it is doing, or how it ended."""
-        if not self.over:
-            if self.halt.is_set():
-                return "stopping"
-            return "running" if self.steps else "preparing"
-        if self.result is None:
-            return "failed"
-        if self.result.stopped:
-            return "stopped"
-        return "finished" if self.result.finished else "diverged"
-
-    @property
-    def finding(self) -> Finding | None:
-        """What has gone wrong, or what goes wrong as it stands."""
-        if self.result is not None:
-            return self.result.finding
-        return lr_too_high(self.spec, self.steps[0].loss, self.epochs) if self.steps else None
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """How many steps an epoch has; 1 before the first."""
-        return max(1, self.steps[-1].steps // self.spec.epochs) if self.steps else 1
-
-    @property
-    def best(self) -> EpochRecord | None:
-        """The epoch whose weights are kept, so far."""
-        return next((record for record in reversed(self.epochs) if record.best), None)
-
-    @property
-    def seconds_left(self) -> float:
-        """How long it will go on, judged by the steps so far; NaN before the third."""
-        if self._first is None or len(self.steps) < 3:
-            return math.nan
-        began, first = self._first
-        last = self.steps[-1]
-        each = (time.perf_counter() - began) / (last.step - first)
-        return each * (last.steps - last.step)
 
 
 class FineTunePanel:
@@ -171,7 +67,7 @@ class FineTunePanel:
         self.spec = spec or FineTune()
         self.interactive = interactive
         self.images = images
-        self.run: Run | None = None
+        self.run: LiveRun | None = None
         self._starting = threading.Lock()
         self._samples: tuple[FineTuned, list[Spec]] | None = None
         self._executor = executor or (
@@ -198,25 +94,20 @@ class FineTunePanel:
         """
         if self.run is None:
             raise LabError("nothing has been fine-tuned yet: press Start")
-        if self.run.error is not None:
-            raise self.run.error
-        if self.run.result is None:
-            raise LabError("the fine-tuning is still running: press Stop, or call finish()")
-        return self.run.result
+        return self.run.outcome()
 
-    def start(self) -> Run:
+    def start(self) -> LiveRun:
         """Begin a new run with the settings in force; where one is running, it is that one."""
         with self._starting:  # a cell and a click may both ask for it
             if self.run is None or self.run.over:
-                self.run = Run(self.spec)
-                self._executor.submit(self.run.go)
+                self.run = LiveRun(self.spec)
+                self.run.start(self._executor)
             return self.run
 
     def stop(self) -> None:
         """End the run after the step it is at; the best weights so far are kept."""
         if self.run is not None:
-            self.run.halt.set()
-            self.run.news.set()
+            self.run.stop()
 
     def finish(self) -> FineTuned:
         """What the run left, once it is over; where nobody has pressed Start, this does.
@@ -378,7 +269,7 @@ class FineTunePanel:
         if not self.running:
             self._begin()
 
-    def _begin(self) -> Run:
+    def _begin(self) -> LiveRun:
         """Start, and show it where somebody looks."""
         run = self.start()
         if self.interactive:
@@ -416,7 +307,7 @@ class FineTunePanel:
         _say(self.message, _ALERT.format(_html(words)) if words else "")
         self.findings_box.show([found] if found else [])
         self.buttons["Start"].disabled = running
-        self.buttons["Stop"].disabled = not running or (run is not None and run.halt.is_set())
+        self.buttons["Stop"].disabled = not running or (run is not None and run.stopping)
         _say(self.status, status(run, self.spec))
         if result is not None and not self.samples_box.children:
             self._show_samples(result)
@@ -449,7 +340,7 @@ def _say(widget: Any, value: str) -> None:
         widget.value = value
 
 
-def curves(run: Run | None, spec: FineTune) -> Spec:
+def curves(run: LiveRun | None, spec: FineTune) -> Spec:
     """The records of a run so far as `fine_tuning_curves` takes them."""
     steps: Sequence[StepRecord] = list(run.steps) if run else []
     epochs: Sequence[EpochRecord] = list(run.epochs) if run else []
@@ -470,7 +361,7 @@ def curves(run: Run | None, spec: FineTune) -> Spec:
     )
 
 
-def updates(run: Run | None, spec: FineTune) -> Spec:
+def updates(run: LiveRun | None, spec: FineTune) -> Spec:
     """The updates of a run so far as `layer_updates` takes them."""
     records = [record for record in list(run.steps) if record.updates] if run else []
     layers = list(records[0].updates or {}) if records else []
@@ -483,12 +374,12 @@ def updates(run: Run | None, spec: FineTune) -> Spec:
     )
 
 
-def has_grid(run: Run | None) -> bool:
+def has_grid(run: LiveRun | None) -> bool:
     """Whether a run has told where its weights are on a grid."""
     return run is not None and any(record.grid for record in list(run.steps))
 
 
-def on_grid(run: Run | None) -> Spec:
+def on_grid(run: LiveRun | None) -> Spec:
     """What a run has told of its grid so far as `weights_on_grid` takes it."""
     records = [record for record in list(run.steps) if record.grid] if run else []
     grids = [record.grid for record in records if record.grid]
@@ -503,7 +394,7 @@ def on_grid(run: Run | None) -> Spec:
     )
 
 
-def status(run: Run | None, spec: FineTune) -> str:
+def status(run: LiveRun | None, spec: FineTune) -> str:
     """The status line: state, epoch, step, loss, precision, time left."""
     if run is None:
         return f"<b>ready</b> · {spec.epochs} epochs of {html.escape(spec.data)}"

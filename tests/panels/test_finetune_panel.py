@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import html
-import math
 import re
 import threading
 import time
-from pathlib import Path
 
 import plotly.graph_objects as go
 import pytest
@@ -20,90 +18,15 @@ from labkit.core.parameters import parameters
 from labkit.diagnosis.findings import Finding
 from labkit.panels import FineTunePanel, finetune_panel, painter
 from labkit.panels.finetune_controls import FineTuneControls
-from labkit.panels.finetune_panel import Run, duration, status
-from labkit.vision.finetuning import (
-    EpochRecord,
-    FineTune,
-    FineTuned,
-    StepRecord,
-    Used,
-    diagnosis,
-)
-
-SPEC = FineTune(epochs=3, lr=0.004, record_every=1)
-PER_EPOCH = 4
-MAPS = (0.0, 0.4, 0.7, 0.6)
-
-
-def used(spec: FineTune) -> Used:
-    auto = spec.optimizer == "auto"
-    return Used(
-        optimizer="AdamW",
-        lr=0.0011 if auto else spec.lr,
-        momentum=0.9,
-        betas=(0.9, 0.999),
-        weight_decay=0.0005,
-        schedule="linear to 0.01 of lr",
-        batch=8,
-        steps=spec.epochs * PER_EPOCH,
-        images=64,
-        parameters=75,
-        frozen_parameters=25 if spec.freeze else 0,
-        device="cpu",
-        precision="bfloat16",
-        threads=2,
-        notes=tuple(spec.notes()),
-    )
-
-
-class Trainer:
-    """Stands for `finetune`: tells what a run would, and does nothing.
-
-    Attributes:
-        at_step: called with the number of each step, before it is told.
-    """
-
-    def __init__(self) -> None:
-        self.specs: list[FineTune] = []
-        self.finding: Finding | None = None  # ends the run in its second epoch
-        self.at_step = lambda number: None
-
-    def __call__(self, spec, *, stop, on_start, on_step, on_epoch) -> FineTuned:
-        self.specs.append(spec)
-        on_start(used(spec))
-        epochs = [self.epoch(0)]
-        on_epoch(epochs[0])
-        stopped = False
-        for number in range(1, spec.epochs * PER_EPOCH + 1):
-            self.at_step(number)
-            stopped = stop.is_set()
-            if stopped or (self.finding and number > PER_EPOCH):
-                break
-            parts = {"box": 2.0 / number, "cls": 1.0}
-            moved = {"0": 0.0, "1": 1e-3} if number % spec.record_every == 0 else None
-            steps = spec.epochs * PER_EPOCH
-            epoch = (number - 1) // PER_EPOCH + 1
-            on_step(StepRecord(number, epoch, sum(parts.values()), parts, spec.lr, moved, steps))
-            if number % PER_EPOCH == 0:
-                epochs.append(self.epoch(epoch))
-                on_epoch(epochs[-1])
-        return FineTuned(
-            spec, Path("runs/one"), Path("runs/one/best.safetensors"),
-            Path("runs/one/last.safetensors"), epochs, history=None, used=used(spec),
-            transfer=None, freeze=None, finding=self.finding, stopped=stopped,
-        )  # fmt: skip
-
-    def epoch(self, number: int) -> EpochRecord:
-        found = MAPS[number]
-        best = found >= max(MAPS[: number + 1])
-        return EpochRecord(
-            number, number * PER_EPOCH, 1.0, {}, found, found / 2, 0.5, 0.5, 0.01, 1.0, best
-        )
+from labkit.panels.finetune_panel import duration, status
+from labkit.vision.finetuning import FineTune, StepRecord, diagnosis
+from labkit.vision.finetuning.live_run import LiveRun
+from tests.vision.finetuning.fake import MAPS, PER_EPOCH, SPEC, FakeTraining
 
 
 @pytest.fixture
 def trainer(monkeypatch):
-    fake = Trainer()
+    fake = FakeTraining()
     monkeypatch.setattr(labkit.vision.finetuning.run, "finetune", fake)
     picture = {"data": [], "layout": {"height": 100}}
     monkeypatch.setattr(
@@ -174,8 +97,8 @@ def test_what_is_really_used_is_told_from_the_first_step(trainer, shown):
     one = panel(SPEC.replace(freeze=10))
     trainer.at_step = lambda number: (one._tell(), told.append(words(one.used_line)))
     one._executor = SynchronousExecutor()
-    one.run = run = Run(one.spec)
-    run.go()
+    one.run = run = LiveRun(one.spec)
+    run.run()
     assert told[0].startswith("really used: AdamW · learning rate 0.004 (linear to 0.01 of lr)")
     assert "8 of 64 images a step · bfloat16 on cpu · 25% of the numbers frozen" in told[0]
 
@@ -414,14 +337,8 @@ def test_time_is_told_as_far_as_it_is_known(seconds, text):
     assert duration(seconds) == text
 
 
-def test_time_left_is_judged_by_the_steps_so_far(monkeypatch):
-    now = [100.0]
-    monkeypatch.setattr(finetune_panel.time, "perf_counter", lambda: now[0])
-    run = Run(SPEC)
-    assert math.isnan(run.seconds_left)
-    for step in range(1, 7):
-        run._step(StepRecord(step, 1, 1.0, {"box": 1.0}, 0.1, None, 12))
-        now[0] += 2.0
-    now[0] -= 2.0
-    assert run.seconds_left == pytest.approx(12.0)
+def test_the_time_left_is_in_the_status(monkeypatch):
+    run = LiveRun(SPEC)
+    monkeypatch.setattr(LiveRun, "seconds_left", 12.0)
+    run._on_step(StepRecord(6, 1, 1.0, {"box": 1.0}, 0.1, None, 12))
     assert "about 12 s left" in status(run, SPEC)
