@@ -27,10 +27,11 @@ test: $(VENV)/.test check ## every test: unit, notebooks, browser
 	@$(TEST_ENV) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --maxschedchunk 1 --ignore tests/browser
 	@if [ -d tests/browser ]; then echo "browser tests"; $(TEST_ENV) $(BIN)/python -m pytest -q tests/browser; fi
 
-check: $(VENV)/.test ## ruff, mypy and the notebooks' hygiene
+check: $(VENV)/.test ## ruff, mypy, the arrows between modules and the notebooks' hygiene
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy
+	@report=$$($(BIN)/lint-imports --no-logo --no-cache) || { echo "$$report"; exit 1; }
 	@$(BIN)/nbstripout --verify --keep-id notebooks/*.ipynb
 
 format: $(VENV)/.test ## fix what `make check` can fix
@@ -54,7 +55,7 @@ $(VENV)/.lab: $(VENV)/.python pyproject.toml constraints.txt litert.txt
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.python pyproject.toml constraints.txt litert.txt
-	$(call install,.[bench$(comma)dask$(comma)parquet$(comma)s3$(comma)test])
+	$(call install,.[bench$(comma)dask$(comma)parquet$(comma)release$(comma)s3$(comma)test])
 	@touch $(VENV)/.lab $@
 
 # Debian's python3 has no venv until python3-venv is there.
