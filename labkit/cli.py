@@ -146,7 +146,7 @@ def run(ctx: click.Context, notebooks: tuple[Path, ...], **options: Any) -> None
             before = command.done_before(options["resume"])
             batch = command.go_on(options)
         else:
-            grid = command.choices(options)
+            grid = command.grid_spec(options)
             paths = list(notebooks or grid.notebooks)
             if not paths:
                 raise click.UsageError("which one? labkit run NOTEBOOK, or a --grid that names it")

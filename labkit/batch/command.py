@@ -14,7 +14,7 @@ from typing import Any
 from labkit.batch import show
 from labkit.batch.driver import resume, run_batch, share
 from labkit.batch.folder import Folder
-from labkit.batch.grid import Choices, read_grid, read_options, replaced
+from labkit.batch.grid import GridSpec, read_grid, read_options, replaced
 from labkit.batch.job import Limits
 from labkit.batch.plan import plan
 from labkit.batch.report import report
@@ -27,7 +27,7 @@ from labkit.warm.forkserver import unavailable
 Options = Mapping[str, Any]
 
 
-def choices(options: Options) -> Choices:
+def grid_spec(options: Options) -> GridSpec:
     """The grid of `-p`, `--seeds`, `--grid` and `--most`.
 
     Raises:
@@ -39,7 +39,7 @@ def choices(options: Options) -> Choices:
     return replace(given, most=options["most"] or MOST_RUNS)
 
 
-def dry_run(notebooks: Sequence[Path], grid: Choices, options: Options) -> str:
+def dry_run(notebooks: Sequence[Path], grid: GridSpec, options: Options) -> str:
     """The runs that `start` would make, and how long they would take; nothing is written.
 
     Raises:
@@ -54,7 +54,7 @@ def dry_run(notebooks: Sequence[Path], grid: Choices, options: Options) -> str:
     return "\n".join([*notes, show.planned(jobs, statuses, at_once, _again(options))])
 
 
-def start(notebooks: Sequence[Path], grid: Choices, options: Options) -> Batch:
+def start(notebooks: Sequence[Path], grid: GridSpec, options: Options) -> Batch:
     """Run notebooks over a grid.
 
     Raises:

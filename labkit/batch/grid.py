@@ -52,7 +52,7 @@ def _product(lists: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
 
 
 @dataclass(frozen=True)
-class Choices:
+class GridSpec:
     """A grid as it was written down; the notebook's parameters decide how it is read.
 
     Attributes:
@@ -126,7 +126,7 @@ class Choices:
 # --- the command line ------------------------------------------------------------------
 
 
-def read_options(options: Iterable[str], seeds: int | None = None) -> Choices:
+def read_options(options: Iterable[str], seeds: int | None = None) -> GridSpec:
     """What `-p NAME=VALUES` and `--seeds N` say; the same name again adds values.
 
     Raises:
@@ -141,7 +141,7 @@ def read_options(options: Iterable[str], seeds: int | None = None) -> Choices:
     if seeds is not None and "seed" in texts:
         raise LabError(f"give --seeds {seeds} or -p seed={texts['seed'][0]}, not both")
     _check_seeds(seeds)
-    return Choices(texts, seeds=seeds)
+    return GridSpec(texts, seeds=seeds)
 
 
 def _check_seeds(seeds: Any) -> None:
@@ -164,7 +164,7 @@ runs:
 KEYS = ("notebooks", "parameters", "seeds", "runs")
 
 
-def read_grid(path: Path) -> Choices:
+def read_grid(path: Path) -> GridSpec:
     """A grid from a YAML file such as `EXAMPLE`.
 
     Its notebooks are named from the file's own folder. Each of its runs is combined with
@@ -203,7 +203,7 @@ def read_grid(path: Path) -> Choices:
         problems.append(str(error))
     if problems:
         raise FileError("\n".join(f"{path}: {problem}" for problem in problems))
-    return Choices({}, values, runs, seeds, [path.parent / name for name in notebooks])
+    return GridSpec({}, values, runs, seeds, [path.parent / name for name in notebooks])
 
 
 def _unknown(key: Any) -> str:
@@ -212,7 +212,7 @@ def _unknown(key: Any) -> str:
     return f"{key!r} is not known:{hint} Known: {', '.join(KEYS)}."
 
 
-def replaced(file: Choices, options: Choices) -> Choices:
+def replaced(file: GridSpec, options: GridSpec) -> GridSpec:
     """A file's grid with what the command line says instead."""
     seeds = options.seeds if options.seeds is not None else file.seeds
     if "seed" in options.texts:

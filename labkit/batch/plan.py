@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from labkit.batch.grid import Choices
+from labkit.batch.grid import GridSpec
 from labkit.batch.job import Job, Limits, identify
 from labkit.batch.parameters import check_parameters, unknown_parameter
 from labkit.batch.source import Source, read_source
@@ -16,8 +16,8 @@ from labkit.batch.values import check_size
 from labkit.core.errors import FileError, LabError
 
 PathLike = str | os.PathLike[str]
-Grid = Choices | Iterable[Mapping[str, Any]]
-Runs = Choices | list[dict[str, Any]]
+Grid = GridSpec | Iterable[Mapping[str, Any]]
+Runs = GridSpec | list[dict[str, Any]]
 Tell = Callable[[str], None]
 MOST_PROBLEMS = 30  # lines of an error
 
@@ -53,7 +53,7 @@ def plan(
     """
     several = [notebooks] if isinstance(notebooks, str | os.PathLike) else notebooks
     sources, problems = _read(list(map(Path, several)))
-    runs = grid if isinstance(grid, Choices) else [dict(values) for values in grid]
+    runs = grid if isinstance(grid, GridSpec) else [dict(values) for values in grid]
     if not problems:  # else a notebook that cannot be read may know what the others do not
         problems = _unknown(sources, runs, tell)
     jobs: dict[str, Job] = {}
@@ -71,7 +71,7 @@ def plan(
             )
     if problems:
         raise LabError("\n".join(_first(list(dict.fromkeys(problems)))))
-    if isinstance(grid, Choices):
+    if isinstance(grid, GridSpec):
         check_size(asked, grid.most)
     if asked > len(jobs):
         tell(f"{asked:,} runs are asked for, and {asked - len(jobs):,} of them twice: once will do")
@@ -113,7 +113,7 @@ def _read(paths: Iterable[Path]) -> tuple[list[Source], list[str]]:
 
 def _unknown(sources: Sequence[Source], runs: Runs, tell: Tell) -> list[str]:
     """What is said of parameters that no notebook knows; `tell` hears of those that some lack."""
-    if isinstance(runs, Choices):
+    if isinstance(runs, GridSpec):
         names = runs.names
     else:
         names = list(dict.fromkeys(name for run in runs for name in run))
@@ -140,7 +140,7 @@ def _values(
     except LabError as error:
         wrong = [f"its values for a fast run: {line}" for line in str(error).splitlines()]
         problems |= dict.fromkeys(wrong)
-    if isinstance(runs, Choices):
+    if isinstance(runs, GridSpec):
         text = False
         try:
             runs = runs.expand(known)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from labkit.core.executors import ThreadExecutor
 from labkit.panels.anatomy_panel import facts_line
 from labkit.panels.latest import Latest, alert
-from labkit.panels.quantize_views import Choice, QuantizeViews
+from labkit.panels.quantize_views import QuantizeViews, Selection
 from labkit.quantize.scheme import BITS, FORMATS, Bits, Scheme, checked_bits
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class QuantizePanel(QuantizeViews):
             weights.
         data: labelled images with the detector's classes, from `labkit.vision.open_data`.
         images: name -> path, bytes or array, to watch; the first of `data` if none.
-        bits, scheme, tensor, head, activations: what is chosen at first; see `Choice`.
+        bits, scheme, tensor, head, activations: what is chosen at first; see `Selection`.
         limit: how many images are measured on.
         imgsz: the side in pixels at which the network sees images; the detector's own if none.
         layers: without a person, whether every layer is quantized by itself.
@@ -70,11 +70,11 @@ class QuantizePanel(QuantizeViews):
         interactive: bool = True,
         executor: Executor | None = None,
     ) -> None:
-        start = Choice(
+        start = Selection(
             checked_bits(bits), Scheme.of(scheme), tensor or "", head=head, activations=activations
         )
         self.interactive = interactive
-        self._latest: Latest[tuple[Choice, Task]] | None = None
+        self._latest: Latest[tuple[Selection, Task]] | None = None
         super().__init__(source, data, images, start, limit=limit, imgsz=imgsz)
         if interactive:
             self._latest = Latest(
@@ -101,7 +101,7 @@ class QuantizePanel(QuantizeViews):
         """Whether something else has been asked for meanwhile."""
         return self._latest is not None and self._latest.overtaken
 
-    def _work(self, asked: tuple[Choice, Task]) -> None:
+    def _work(self, asked: tuple[Selection, Task]) -> None:
         choice, task = asked
         self._say("")
         self._show(choice)
@@ -220,7 +220,7 @@ class QuantizePanel(QuantizeViews):
             widgets.HBox(list(self.buttons.values()), layout={"flex_flow": "row wrap"}),
         ]
 
-    def _chosen(self) -> Choice:
+    def _chosen(self) -> Selection:
         """What the controls say."""
         scheme = dataclasses.replace(
             self.choice.scheme,
@@ -228,7 +228,7 @@ class QuantizePanel(QuantizeViews):
             per=self.per_selector.value,
             ranges=self.range_selector.value,
         )
-        choice = Choice(
+        choice = Selection(
             self.bits_slider.value, scheme, self.tensor_selector.value, self.channel_slider.value
         )
         if self.data is None:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 CURVE: tuple[Bits, ...] = (2, 3, 4, 5, 6, 8)
 KEPT_CURVES = 4
 MAPPED = "mAP50-95"
-Recipe = tuple[Bits, str]
+Rounding = tuple[Bits, str]
 
 
 class _Overtaken(Exception):  # noqa: N818
@@ -44,7 +44,7 @@ class _Overtaken(Exception):  # noqa: N818
 
 
 @dataclass(frozen=True)
-class Choice:
+class Selection:
     """What a reader has chosen: everything that the pictures depend on.
 
     Attributes:
@@ -83,7 +83,7 @@ class QuantizeViews:
         source: Any,
         data: DataSet | None,
         images: Mapping[str, Picture] | None,
-        choice: Choice,
+        choice: Selection,
         *,
         limit: int,
         imgsz: int | None,
@@ -135,14 +135,14 @@ class QuantizeViews:
         self._float = self._rounded = folded(detector)
         self._seen: Activations | None = None
         # What boxes and figures are of: they come after the choice. First of no rounding.
-        self._measured: Recipe | None = None
-        self._boxes_of: tuple[str, Recipe | None] = (self.choice.image, None)
+        self._measured: Rounding | None = None
+        self._boxes_of: tuple[str, Rounding | None] = (self.choice.image, None)
         self.metrics = self.before = self._measure(self._float)
         self.found = self.found_before = self._find(self._float, self.choice.image)
 
     # --- what is computed --------------------------------------------------------------
 
-    def _grid(self, choice: Choice) -> Grid:
+    def _grid(self, choice: Selection) -> Grid:
         values, scheme = self.tensors[choice.tensor], choice.scheme
         if values.ndim < 2:  # a channel would be a single value
             scheme = dataclasses.replace(scheme, per="tensor")
@@ -165,7 +165,7 @@ class QuantizeViews:
             self._seen = calibrate(self._float, self.data, imgsz=self.imgsz)
         return self._seen
 
-    def _show(self, choice: Choice) -> None:
+    def _show(self, choice: Selection) -> None:
         """The grid first, then boxes, then mAP: a dragged slider leaves no time for more."""
         self.grid, self.choice = self._grid(choice), choice
         recipe = (choice.bits, choice.recipe)

@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from labkit.batch.assignments import assignments
-from labkit.batch.grid import EXAMPLE, KEYS, Choices, grid, read_grid, read_options, replaced
+from labkit.batch.grid import EXAMPLE, KEYS, GridSpec, grid, read_grid, read_options, replaced
 from labkit.core.errors import FileError, LabError
 
 KNOWN = assignments("optimizer = 'sgd'\nlr = 0.1\nsteps = 10\nhidden = [8]\nseed = 0")
@@ -120,7 +120,7 @@ def test_what_a_notebook_does_not_know_is_left_out():
 def test_more_runs_than_meant():
     with pytest.raises(LabError, match="20,000 runs are more than 10,000"):
         read_options(["lr=1:2:lin:10000"], seeds=2).expand(KNOWN)
-    assert len(Choices({"lr": ["1:2:lin:4"]}, most=4).expand(KNOWN)) == 4
+    assert len(GridSpec({"lr": ["1:2:lin:4"]}, most=4).expand(KNOWN)) == 4
 
 
 # --- a file ----------------------------------------------------------------------------

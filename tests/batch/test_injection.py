@@ -21,7 +21,7 @@ import yaml
 from papermill.translators import papermill_translators
 
 from labkit.batch import run_batch
-from labkit.batch.grid import Choices, read_grid, read_options
+from labkit.batch.grid import GridSpec, read_grid, read_options
 from labkit.batch.perform import perform
 from labkit.batch.plan import plan
 from labkit.batch.runner import choose_kernel
@@ -238,7 +238,7 @@ def test_nothing_else_than_json_arrives(tmp_path):
     for value in OBJECTS:
         for name in ("text0", "any0"):
             assert refused(lambda n=name, v=value: plan(path, [{n: v}])), value
-            assert refused(lambda n=name, v=value: plan(path, Choices(values={n: [v]}))), value
+            assert refused(lambda n=name, v=value: plan(path, GridSpec(values={n: [v]}))), value
 
 
 def test_no_name_but_a_parameters_own_arrives(tmp_path):

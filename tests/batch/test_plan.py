@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from labkit.batch.grid import Choices, grid, read_options
+from labkit.batch.grid import GridSpec, grid, read_options
 from labkit.batch.job import Limits, identify
 from labkit.batch.plan import plan
 from labkit.batch.source import read_source
@@ -197,7 +197,7 @@ def test_no_parameters_cell(write, tmp_path):
 def test_the_most_runs_are_of_all_notebooks_together(write):
     write("a", "x = 1")
     folder = write("b", "x = 1").parent
-    choices = Choices({"x": ["1,2,3"]}, most=5)
+    choices = GridSpec({"x": ["1,2,3"]}, most=5)
     assert refusal(folder, choices) == [
         "6 runs are more than 5: give fewer values, or most=6 (--most 6) if you mean it"
     ]
