@@ -1,7 +1,8 @@
-"""A training run under somebody's hand: play, pause, step, stop, rewind."""
+"""Controlling a training run: play, pause, step, stop, rewind."""
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -19,16 +20,17 @@ from labkit.recipe.recipe import Recipe
 from labkit.training.history import History
 from labkit.training.trainer import Trainer, new_history
 
-State = Literal["ready", "running", "paused", "stopped", "finished", "diverged"]
+State = Literal["ready", "running", "paused", "stopped", "finished", "diverged", "failed"]
 
 LIVE_FIELDS = frozenset(name for name, p in parameters(Recipe).items() if p.live)
 
 
 class Player(ABC):
-    """Something that advances step by step, on another thread, until it is told to halt.
+    """Something that advances step by step, on another thread, until it is paused.
 
-    It halts between two steps, so weights are never caught half-updated. All methods may
-    be called from any thread.
+    It pauses between two steps, so weights are never seen half-updated. All methods may
+    be called from any thread. What a step raises ends the loop: the state is then `failed`
+    and `error` holds the exception, until the run goes on or starts anew.
 
     Args:
         executor: where it runs; a thread of its own by default. A synchronous one makes
@@ -42,6 +44,7 @@ class Player(ABC):
         self._work: Future[None] | None = None
         self._stopped = False
         self._speed = 0.0
+        self._error: Exception | None = None
 
     @property
     @abstractmethod
@@ -68,10 +71,17 @@ class Player(ABC):
         return work is not None and not work.done()
 
     @property
+    def error(self) -> Exception | None:
+        """What the last step raised; None where it went well."""
+        return self._error
+
+    @property
     def state(self) -> State:
-        """What it is doing."""
+        """What it is doing; `failed` where a step raised an exception (see `error`)."""
         if self.running:
             return "running"
+        if self._error is not None:
+            return "failed"
         if self.over:
             return "finished"
         if self._stopped:
@@ -90,6 +100,7 @@ class Player(ABC):
                 return
             if self._stopped:
                 self.rewind()
+            self._error = None
             self._halt.clear()
             self._work = self._executor.submit(self._loop)
 
@@ -97,7 +108,7 @@ class Player(ABC):
         done, since = self.steps_done, time.perf_counter()
         with one_thread():
             while not self.over and not self._halt.is_set():
-                self._advance()
+                self._try_to_advance()
                 elapsed = time.perf_counter() - since
                 if elapsed > 0.25:
                     self._speed = (self.steps_done - done) / elapsed
@@ -105,12 +116,23 @@ class Player(ABC):
         if not self._speed:
             self._speed = (self.steps_done - done) / max(time.perf_counter() - since, 1e-9)
 
+    def _try_to_advance(self) -> None:
+        try:
+            self._advance()
+        except Exception as error:  # a KeyboardInterrupt is a pause, no failure
+            self._error = error
+            raise
+
     def pause(self) -> None:
-        """Stop between two steps; `play` goes on from there."""
+        """Stop between two steps; `play` goes on from there.
+
+        It raises nothing that training raised: that is in `error`.
+        """
         self._halt.set()  # before the lock too: a synchronous `play` holds it
         with self._lock:
             self._halt.set()
-            self.wait()
+            with contextlib.suppress(Exception):
+                self.wait()
 
     def stop(self) -> None:
         """End the run where it is; what it recorded stays."""
@@ -119,13 +141,14 @@ class Player(ABC):
             self._stopped = True
 
     def step(self, count: int = 1) -> None:
-        """Make single steps, on the caller's thread."""
+        """Make single steps, on the caller's thread. Raises what a step raises."""
         with self._lock, one_thread():
             self.pause()
+            self._error = None
             for _ in range(count):
                 if self.over:
                     return
-                self._advance()
+                self._try_to_advance()
 
     def rewind(self) -> None:
         """Back to the very same initial weights, with an empty history."""
@@ -136,11 +159,12 @@ class Player(ABC):
         with self._lock, one_thread():
             self.pause()
             begin()
+            self._error = None
             self._stopped = False
             self._speed = 0.0
 
     def wait(self, timeout: float | None = None) -> None:
-        """Until it is over or paused. Raises what training raised, once."""
+        """Wait until it is over or paused. Raises what training raised, once."""
         work = self._work
         if work is None:
             return
@@ -210,7 +234,8 @@ class Session(Player):
     @property
     def state(self) -> State:
         """What it is doing; `diverged` where the loss is no longer finite."""
-        return "diverged" if self.finding is not None else super().state
+        failed = self.error is not None
+        return "diverged" if self.finding is not None and not failed else super().state
 
     @property
     def recipe(self) -> Recipe:

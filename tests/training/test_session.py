@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from concurrent.futures import Future
 from types import SimpleNamespace
@@ -17,6 +18,37 @@ from labkit.training.session import Player, Session
 from labkit.training.trainer import fit
 
 QUICK = Recipe(task="moons", samples=100, hidden=(6, 4), steps=60, device="cpu")
+
+
+class Faulty(Player):
+    """Makes steps until `at`, where it raises `error` as long as there is one."""
+
+    def __init__(self, at: int, error: BaseException | None, *, executor=None) -> None:
+        super().__init__(executor)
+        self.at, self.fault = at, error
+        self._begin()
+
+    @property
+    def steps_done(self) -> int:
+        return self.count
+
+    @property
+    def over(self) -> bool:
+        return self.count >= 10
+
+    def _advance(self) -> None:
+        if self.count == self.at and self.fault is not None:
+            raise self.fault
+        self.count += 1
+
+    def _begin(self) -> None:
+        self.count = 0
+
+
+def until_it_ends(player: Player) -> None:
+    player.play()
+    with contextlib.suppress(ZeroDivisionError):
+        player.wait(30)
 
 
 class Counter(Player):
@@ -191,6 +223,84 @@ def test_a_start_that_fails_leaves_everything_as_it_was(monkeypatch):
     assert (player.state, player.steps_done) == ("stopped", 3)
 
 
+EXECUTORS = pytest.mark.parametrize("executor", [None, SynchronousExecutor()])
+
+
+@EXECUTORS
+def test_an_exception_inside_training_is_known_and_the_run_has_failed(executor):
+    fault = ZeroDivisionError("broken on purpose")
+    player = Faulty(4, fault, executor=executor)
+    assert (player.state, player.error) == ("ready", None)
+    player.play()
+    with pytest.raises(ZeroDivisionError):
+        player.wait(30)
+    assert (player.state, player.error, player.steps_done) == ("failed", fault, 4)
+    player.wait()  # it raises once only
+    assert player.error is fault
+
+
+@EXECUTORS
+@pytest.mark.parametrize("mended", [True, False])
+def test_a_failed_run_goes_on_where_it_was_and_may_fail_again(executor, mended):
+    fault = ZeroDivisionError("broken on purpose")
+    player = Faulty(4, fault, executor=executor)
+    until_it_ends(player)
+    player.fault = None if mended else fault
+    until_it_ends(player)
+    assert player.error is (None if mended else fault)
+    assert (player.state, player.steps_done) == (("finished", 10) if mended else ("failed", 4))
+
+
+@EXECUTORS
+def test_rewinding_forgets_the_error(executor):
+    player = Faulty(4, ZeroDivisionError("broken on purpose"), executor=executor)
+    until_it_ends(player)
+    player.rewind()
+    assert (player.state, player.error, player.steps_done) == ("ready", None, 0)
+
+
+@pytest.mark.parametrize("button", ["pause", "stop", "rewind"])
+def test_buttons_do_not_raise_what_training_raised(button):
+    """A panel shows `error`; its buttons have to work all the same."""
+    player = Faulty(4, ZeroDivisionError("broken on purpose"), executor=SynchronousExecutor())
+    player.play()
+    getattr(player, button)()
+    assert player.state == ("ready" if button == "rewind" else "failed")
+
+
+def test_a_single_step_that_fails_raises_and_is_remembered():
+    fault = ZeroDivisionError("broken on purpose")
+    player = Faulty(1, fault)
+    player.step()
+    with pytest.raises(ZeroDivisionError):
+        player.step()
+    assert (player.state, player.error) == ("failed", fault)
+    player.fault = None
+    player.step()
+    assert (player.state, player.error, player.steps_done) == ("paused", None, 2)
+
+
+def test_a_start_that_fails_keeps_the_error_of_the_run_before(monkeypatch):
+    fault = ZeroDivisionError("broken on purpose")
+    player = Faulty(1, fault, executor=SynchronousExecutor())
+    player.play()
+
+    def fail() -> None:
+        raise ValueError("no start")
+
+    monkeypatch.setattr(player, "_begin", fail)
+    with pytest.raises(ValueError, match="no start"):
+        player.rewind()
+    assert (player.state, player.error, player.steps_done) == ("failed", fault, 1)
+
+
+def test_an_interrupt_is_a_pause_and_no_failure():
+    player = Faulty(3, KeyboardInterrupt(), executor=SynchronousExecutor())
+    with pytest.raises(KeyboardInterrupt):
+        player.run()
+    assert (player.state, player.error, player.steps_done) == ("paused", None, 3)
+
+
 # --- a session -------------------------------------------------------------------------
 
 
@@ -244,3 +354,20 @@ def test_running_to_the_end_gives_the_history():
     session = Session(QUICK)
     assert session.run() is session.history
     assert session.history.last_step == 60
+
+
+@EXECUTORS
+def test_a_session_tells_what_its_trainer_raised(executor, monkeypatch):
+    session = Session(QUICK, executor=executor)
+    session.step(3)
+    fault = RuntimeError("out of memory")
+
+    def evaluate(*args: object) -> None:
+        raise fault
+
+    monkeypatch.setattr(session.trainer, "evaluate", evaluate)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        session.run()
+    assert (session.state, session.error) == ("failed", fault)
+    session.update(QUICK.replace(seed=3))
+    assert (session.state, session.error) == ("ready", None)
