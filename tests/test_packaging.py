@@ -19,6 +19,8 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from labkit._version import __version__
+
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CONSTRAINTS = (ROOT / "constraints.txt").read_text()
@@ -122,6 +124,16 @@ def test_environment_yml_installs_this_package_with_the_constraints():
         assert minor in SpecifierSet(PROJECT["requires-python"])
 
 
+def test_changelog_begins_with_this_version():
+    versions = re.findall(r"^## (\S+) \((.+)\)$", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert versions[0][0] == __version__
+    assert [Version(v) for v, _ in versions] == sorted(
+        (Version(v) for v, _ in versions), reverse=True
+    )
+    for _, date in versions[1:]:
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d", date)
+
+
 def test_licence_is_the_whole_agpl():
     text = (ROOT / "LICENSE").read_text()
     assert PROJECT["license"] == "AGPL-3.0-or-later"
@@ -177,6 +189,7 @@ def test_wheel_holds_every_notebook_and_every_file_of_the_package(wheel: zipfile
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert shipped == notebooks | package
+    assert "labkit/py.typed" in shipped, "without it type checkers ignore the annotations"
     (kernel,) = set(names) - shipped  # for every Jupyter of the environment
     assert kernel.endswith("/share/jupyter/kernels/labkit-warm/kernel.json")
 
