@@ -7,7 +7,7 @@ from .recipe.networks import NETWORKS as NETWORKS
 from .recipe.networks import ACTIVATIONS as ACTIVATIONS
 from .recipe.initialize import INITS as INITS
 from .recipe.optimize import OPTIMIZERS as OPTIMIZERS
-from .recipe.optimize import SCHEDULES as SCHEDULES
+from .recipe.schedules import SCHEDULES as SCHEDULES
 from .toys.gradients.losses import LOSSES as LOSSES
 from .toys.surfaces import SURFACES as SURFACES
 from .toys.surfaces import surface as surface

@@ -236,7 +236,7 @@ def train(changes: tuple[str, ...], save: Path | None, **fields: str | None) -> 
     """
     from labkit.core.table import Table
     from labkit.diagnosis.causes import diagnose
-    from labkit.recipe.optimize import advice
+    from labkit.recipe.advice import advice
     from labkit.recipe.recipe import Recipe
     from labkit.training.trainer import fit
 

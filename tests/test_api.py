@@ -27,8 +27,9 @@ from labkit.core.parameters import knob, parameters
 from labkit.core.registry import Registry
 from labkit.panels import TrainPanel
 from labkit.recipe.initialize import INITS
-from labkit.recipe.optimize import OPTIMIZERS, SCHEDULES
+from labkit.recipe.optimize import OPTIMIZERS
 from labkit.recipe.recipe import WITH_ARGUMENTS, Recipe
+from labkit.recipe.schedules import SCHEDULES
 from labkit.recipe.tasks import TASKS
 from labkit.training.trainer import fit
 from labkit.views import VIEWS, view

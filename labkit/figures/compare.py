@@ -17,7 +17,7 @@ def schedule_curve(factors: np.ndarray | Mapping[str, np.ndarray], *, lr: float 
     """How schedules move the learning rate.
 
     Args:
-        factors: one schedule's factor at each step (`optimize.factors`), or several by name.
+        factors: one schedule's factor at each step (`schedules.factors`), or several by name.
         lr: what the factors multiply; 1 shows the factors themselves.
     """
     several = factors if isinstance(factors, Mapping) else {"": factors}

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from labkit.core.errors import LabError
 from labkit.core.parameters import Parameter, parameters, parse, spell
-from labkit.recipe.optimize import advice
+from labkit.recipe.advice import advice
 from labkit.recipe.recipe import WITH_ARGUMENTS, Recipe
 
 # Fields of a recipe that stay in sight, and groups that fold away, with their headings.

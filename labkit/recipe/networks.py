@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -18,9 +17,6 @@ from torch.nn.init import calculate_gain
 
 from labkit.core.registry import Registry
 from labkit.recipe.tasks import Data
-
-if TYPE_CHECKING:
-    from labkit.recipe.recipe import Recipe
 
 ACTIVATIONS = Registry("activation")
 NETWORKS = Registry("network")
@@ -72,10 +68,26 @@ def cnn(hidden: tuple[int, ...], activation: Callable[[], nn.Module], data: Data
     return nn.Sequential(layers)
 
 
-def build(recipe: Recipe) -> nn.Sequential:
-    """The recipe's network, not yet initialized by its scheme (see `initialize`)."""
-    make, activation = NETWORKS[recipe.network].make, ACTIVATIONS[recipe.activation].make
+def build(
+    network: str, activation: str, hidden: tuple[int, ...], data: Data, *, seed: int = 0
+) -> nn.Sequential:
+    """A network for some data, with the weights that torch gives new layers.
+
+    `labkit.recipe.initialize` then sets them by a scheme; layers that no scheme knows
+    keep what they have, so the seed is part of them.
+
+    Args:
+        network: a name in `NETWORKS`.
+        activation: a name in `ACTIVATIONS`.
+        hidden: the widths of the hidden layers (channels in a cnn).
+        data: what it is for: the shape of its inputs and the number of its outputs.
+        seed: of the new layers' weights; torch's global generator is left as it was.
+
+    Raises:
+        RecipeError: an unknown name.
+    """
+    make, act = NETWORKS[network].make, ACTIVATIONS[activation].make
     # Layers fill themselves from torch's global generator: seed it, then put it back.
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(recipe.seed)
-        return make(recipe.hidden, activation, recipe.data())
+        torch.default_generator.manual_seed(seed)
+        return make(hidden, act, data)

@@ -1,32 +1,23 @@
-"""Optimizers and schedules by name, over `torch.optim`.
+"""Optimizers by name, over `torch.optim`.
 
 An OPTIMIZERS entry is `make(params, lr, weight_decay, *, its own arguments)` and returns
 a `torch.optim.Optimizer`, or a list of them where parameters need different ones. Its
 traits say what it needs: `closure` (it asks for the loss several times a step),
 `full_batch` (why it wants one), `matrices` (it does its own work on matrices only),
 `first_lr` (later learning rates do nothing), `weight_decay=False` (it has none).
-A SCHEDULES entry is `make(optimizer, steps, *, its own arguments)` and returns a
-`torch.optim.lr_scheduler` for an optimizer whose lr is 1, so that what it computes is
-the factor on the recipe's learning rate: moving the slider mid-run keeps the shape.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
-import torch
 from torch import Tensor, optim
-from torch.optim import lr_scheduler
 
 from labkit.core.parameters import knob
 from labkit.core.registry import Registry
 
-if TYPE_CHECKING:
-    from labkit.recipe.recipe import Recipe
-
 OPTIMIZERS = Registry("optimizer")
-SCHEDULES = Registry("schedule")
 
 Params = Sequence[Tensor]
 Momentum = Annotated[
@@ -310,198 +301,3 @@ def build(
     """
     made = OPTIMIZERS[name].make(params, lr, weight_decay, **(arguments or {}))
     return made if isinstance(made, list) else [made]
-
-
-def advice(recipe: Recipe) -> list[str]:
-    """What a person should know about a combination that works, but not as it seems.
-
-    Returns:
-        One or two sentences each; nothing where there is nothing to say.
-    """
-    from labkit.recipe import networks
-
-    name, traits = recipe.optimizer, OPTIMIZERS[recipe.optimizer].traits
-    notes = []
-    if why := traits.get("full_batch"):
-        samples = len(recipe.data().train_inputs)
-        if recipe.batch_size < samples:
-            notes.append(
-                f"{name} with minibatches of {recipe.batch_size}: {why}. It works best with all "
-                f"{samples} training samples at once: batch_size={samples}."
-            )
-    if traits.get("first_lr") and recipe.schedule != "constant":
-        notes.append(
-            f"{name} takes the learning rate as its very first step size only: the schedule "
-            f"{recipe.schedule} does nothing after that."
-        )
-    if traits.get("matrices"):
-        weights = {
-            key: p.ndim
-            for key, p in networks.build(recipe).named_parameters()
-            if key.endswith("weight")
-        }
-        matrices = [key for key, ndim in weights.items() if ndim == 2]
-        others = [f"{key} ({ndim}-D)" for key, ndim in weights.items() if ndim != 2]
-        if not matrices:
-            notes.append(
-                f"{name} moves matrices, and no weight here is one: adamw does all the work. "
-                "Choose adamw."
-            )
-        elif others:
-            notes.append(
-                f"{name} moves matrices, here {', '.join(matrices)} alone. What is no matrix is "
-                f"left to adamw: {', '.join(others)}, and the biases."
-            )
-    return notes
-
-
-# --- schedules -----------------------------------------------------------------------
-
-Share = Annotated[float, knob(0.01, 0.99, step=0.01, help="share of all steps")]
-Low = Annotated[float, knob(0.0, 1.0, step=0.01, help="lowest factor")]
-
-
-@SCHEDULES.register("constant", formula="1", source="-")
-def constant(optimizer: optim.Optimizer, steps: int) -> None:
-    """The learning rate as you set it."""
-
-
-@SCHEDULES.register("linear_warmup", formula="min(1, t/warm-up)", source="Goyal et al. 2017")
-def linear_warmup(
-    optimizer: optim.Optimizer, steps: int, *, warmup: Share = 0.1
-) -> lr_scheduler.LRScheduler:
-    """Starts small and grows to full size."""
-    span = max(1, round(warmup * steps))
-    return lr_scheduler.LinearLR(optimizer, 1 / (span + 1), total_iters=span)
-
-
-@SCHEDULES.register("step", formula="γ^⌊t/period⌋", source="torch.optim.lr_scheduler.StepLR")
-def step(
-    optimizer: optim.Optimizer,
-    steps: int,
-    *,
-    drops: Annotated[int, knob(1, 10, help="number of drops")] = 3,
-    gamma: Annotated[float, knob(0.01, 0.99, step=0.01, help="factor at each drop")] = 0.3,
-) -> lr_scheduler.LRScheduler:
-    """Drops at even intervals."""
-    return lr_scheduler.StepLR(optimizer, max(1, steps // (drops + 1)), gamma)
-
-
-@SCHEDULES.register("exponential", formula="final^(t/T)", source="ExponentialLR")
-def exponential(
-    optimizer: optim.Optimizer,
-    steps: int,
-    *,
-    final: Annotated[float, knob(1e-4, 1.0, scale="log", help="factor at the end")] = 0.01,
-) -> lr_scheduler.LRScheduler:
-    """Shrinks by the same share at every step."""
-    return lr_scheduler.ExponentialLR(optimizer, final ** (1 / max(1, steps)))
-
-
-@SCHEDULES.register("cosine", formula="(1 + cos πt/T)/2", source="Loshchilov & Hutter 2017")
-def cosine(optimizer: optim.Optimizer, steps: int, *, final: Low = 0.0) -> lr_scheduler.LRScheduler:
-    """Half a cosine wave, from full size to the end."""
-    return lr_scheduler.CosineAnnealingLR(optimizer, max(1, steps), final)
-
-
-@SCHEDULES.register("warmup_cosine", formula="warm-up, then cosine", source="Goyal; Loshchilov")
-def warmup_cosine(
-    optimizer: optim.Optimizer, steps: int, *, warmup: Share = 0.1, final: Low = 0.0
-) -> lr_scheduler.LRScheduler:
-    """The usual recipe of large models: up in a line, down in a wave."""
-    span = max(1, round(warmup * steps))
-    up = lr_scheduler.LinearLR(optimizer, 1 / (span + 1), total_iters=span)
-    down = lr_scheduler.CosineAnnealingLR(optimizer, max(1, steps - span), final)
-    return lr_scheduler.SequentialLR(optimizer, [up, down], [span])
-
-
-@SCHEDULES.register("one_cycle", formula="up to 1, down to ~0", source="Smith & Topin 2018")
-def one_cycle(
-    optimizer: optim.Optimizer, steps: int, *, warmup: Share = 0.3
-) -> lr_scheduler.LRScheduler:
-    """One long rise and one longer fall (momentum is left alone)."""
-    rise = max(warmup, 2 / (steps + 1))  # at least one step: torch divides by its length
-    return lr_scheduler.OneCycleLR(
-        optimizer, max_lr=1.0, total_steps=steps + 1, pct_start=rise, cycle_momentum=False
-    )
-
-
-@SCHEDULES.register("cyclic", formula="triangles between low and 1", source="Smith 2017")
-def cyclic(
-    optimizer: optim.Optimizer,
-    steps: int,
-    *,
-    cycles: Annotated[int, knob(1, 20, help="number of triangles")] = 4,
-    low: Low = 0.1,
-) -> lr_scheduler.LRScheduler:
-    """Up and down again, several times."""
-    half = max(1, steps // (2 * cycles))
-    return lr_scheduler.CyclicLR(optimizer, low, 1.0, step_size_up=half, cycle_momentum=False)
-
-
-@SCHEDULES.register("polynomial", formula="(1 - t/T)^power", source="PolynomialLR")
-def polynomial(
-    optimizer: optim.Optimizer,
-    steps: int,
-    *,
-    power: Annotated[float, knob(0.1, 5.0, step=0.1, help="1 is a straight line")] = 1.0,
-) -> lr_scheduler.LRScheduler:
-    """A straight or bent line down to zero."""
-    return lr_scheduler.PolynomialLR(optimizer, max(1, steps), power)
-
-
-@SCHEDULES.register("plateau", formula="γ when the loss stalls", source="ReduceLROnPlateau")
-def plateau(
-    optimizer: optim.Optimizer,
-    steps: int,
-    *,
-    patience: Annotated[int, knob(1, 1000, help="steps without progress")] = 50,
-    gamma: Annotated[float, knob(0.01, 0.99, step=0.01, help="factor at each drop")] = 0.5,
-) -> lr_scheduler.LRScheduler:
-    """Waits for the training loss to stop improving, then drops."""
-    return lr_scheduler.ReduceLROnPlateau(optimizer, factor=gamma, patience=patience)
-
-
-class Schedule:
-    """The factor on the learning rate, step after step.
-
-    Torch's own scheduler runs on an optimizer without weights whose lr is 1.
-
-    Args:
-        name: a name in `SCHEDULES`.
-        steps: the length of the whole run.
-        arguments: the schedule's own.
-
-    Attributes:
-        watches: whether it follows the loss rather than the steps.
-
-    Raises:
-        RecipeError: an unknown name.
-    """
-
-    def __init__(self, name: str, steps: int, arguments: Mapping[str, Any] | None = None) -> None:
-        entry = SCHEDULES[name]
-        self._unit = optim.SGD([torch.zeros(1)], lr=1.0)
-        self._scheduler = entry.make(self._unit, steps, **(arguments or {}))
-        self.watches = isinstance(self._scheduler, lr_scheduler.ReduceLROnPlateau)
-        self._unit.step()  # torch warns where a scheduler moves before its optimizer
-
-    @property
-    def factor(self) -> float:
-        """What the next step's learning rate is multiplied by."""
-        return float(self._unit.param_groups[0]["lr"])
-
-    def advance(self, loss: float) -> None:
-        """Go one step on; `loss` is what the last step saw (plateau waits for it)."""
-        if self.watches:
-            self._scheduler.step(loss)
-        elif self._scheduler is not None:
-            self._scheduler.step()
-
-
-def factors(name: str, steps: int, arguments: Mapping[str, Any] | None = None) -> Iterator[float]:
-    """The factors of a whole run, for plotting a schedule without training anything."""
-    schedule = Schedule(name, steps, arguments)
-    for _ in range(steps):
-        yield schedule.factor
-        schedule.advance(0.0)

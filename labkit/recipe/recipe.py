@@ -6,13 +6,15 @@ import re
 from typing import Annotated, Any, Literal
 
 from pydantic import ValidationError, field_validator, model_validator
+from torch import nn
 
 from labkit.core.errors import RecipeError, nearest
 from labkit.core.parameters import Strict, explain, knob, parameters, parse, spell
 from labkit.core.registry import Entry
 from labkit.recipe.initialize import INITS
-from labkit.recipe.networks import ACTIVATIONS, NETWORKS
-from labkit.recipe.optimize import OPTIMIZERS, SCHEDULES
+from labkit.recipe.networks import ACTIVATIONS, NETWORKS, build
+from labkit.recipe.optimize import OPTIMIZERS
+from labkit.recipe.schedules import SCHEDULES
 from labkit.recipe.tasks import TASKS, Data, Missing, check_spoiling, load
 
 # Fields that name an entry of a registry.
@@ -211,6 +213,10 @@ class Recipe(Strict):
             label_noise=self.label_noise,
             missing=self.missing,
         )
+
+    def build_network(self) -> nn.Sequential:
+        """The network, on the CPU, before its init scheme sets the weights."""
+        return build(self.network, self.activation, self.hidden, self.data(), seed=self.seed)
 
     def replace(self, **changes: Any) -> Recipe:
         """Another recipe with some fields changed, checked like a new one.

@@ -16,6 +16,7 @@ from labkit.core.errors import LabError
 from labkit.core.threads import one_thread
 from labkit.recipe import optimize
 from labkit.recipe.optimize import OPTIMIZERS
+from labkit.recipe.schedules import Schedule
 from labkit.toys.surfaces import Point, Surface, surface
 from labkit.training.custom_optimizer import Handmade, Step, check_signature
 
@@ -115,7 +116,7 @@ def walk(
             steps,
             begin,
             optimizer_args,
-            optimize.Schedule(schedule, steps, schedule_args),
+            Schedule(schedule, steps, schedule_args),
         )
 
 
@@ -151,7 +152,7 @@ def _walk(
     steps: int,
     begin: Point,
     arguments: Mapping[str, Any] | None,
-    schedule: optimize.Schedule,
+    schedule: Schedule,
     remember: bool = True,
 ) -> Walk:
     weights = torch.tensor(begin, dtype=torch.float64, requires_grad=True)
@@ -273,7 +274,7 @@ def _one_by_one(
 ) -> Iterator[np.ndarray]:
     """The losses with each learning rate, infinite from where a walk diverged."""
     for lr in rates:
-        constant = optimize.Schedule("constant", steps)
+        constant = Schedule("constant", steps)
         losses = _walk(ground, optimizer, lr, steps, begin, own, constant, remember=False).losses
         yield np.pad(losses, (0, steps + 1 - len(losses)), constant_values=math.inf)
 

@@ -13,10 +13,11 @@ from torch.nn import functional
 from labkit.core.errors import RecipeError
 from labkit.core.threads import one_thread
 from labkit.diagnosis.findings import Finding, diverged
-from labkit.recipe import networks, optimize
+from labkit.recipe import optimize
 from labkit.recipe.initialize import initialize
 from labkit.recipe.networks import ACTIVATIONS
 from labkit.recipe.recipe import Recipe
+from labkit.recipe.schedules import Schedule
 from labkit.training.history import SNAPSHOT_BYTES, History, Layout, Step
 
 EVALUATION_SAMPLES = 500  # at most so many of each split, but for the last time
@@ -127,7 +128,7 @@ class Trainer:
             recipe.weight_decay,
             recipe.optimizer_args,
         )
-        self._schedule = optimize.Schedule(recipe.schedule, recipe.steps, recipe.schedule_args)
+        self._schedule = Schedule(recipe.schedule, recipe.steps, recipe.schedule_args)
         self._constant = recipe.schedule == "constant"
         self._lr = math.nan  # what the optimizers were told last
         if (history is not None and not len(history)) or recipe.patience:
@@ -251,7 +252,7 @@ class Trainer:
     def adjust(self, recipe: Recipe) -> None:
         """Take over a recipe that differs in live fields only (lr, steps)."""
         if recipe.steps != self.recipe.steps and not self._schedule.watches:
-            self._schedule = optimize.Schedule(recipe.schedule, recipe.steps, recipe.schedule_args)
+            self._schedule = Schedule(recipe.schedule, recipe.steps, recipe.schedule_args)
             for _ in range(min(self.step, recipe.steps)):
                 self._schedule.advance(0.0)
         self.recipe = recipe
@@ -261,7 +262,7 @@ def initial_network(recipe: Recipe) -> nn.Sequential:
     """The recipe's network with its initial weights, on the CPU: they depend on nothing
     but the recipe's network, init and seed (and, for LSUV, its data).
     """
-    network = networks.build(recipe)
+    network = recipe.build_network()
     initialize(
         network,
         recipe.init,
@@ -294,7 +295,7 @@ def _flatten(network: nn.Module) -> tuple[Tensor, Tensor]:
 
 def new_history(recipe: Recipe, snapshot_bytes: int = SNAPSHOT_BYTES) -> History:
     """An empty history for a recipe's network."""
-    layout = layout_of(networks.build(recipe))
+    layout = layout_of(recipe.build_network())
     return History(layout, {"recipe": recipe.model_dump()}, snapshot_bytes=snapshot_bytes)
 
 

@@ -12,8 +12,9 @@ from labkit.core.parameters import knob, parameters
 from labkit.core.registry import Registry
 from labkit.recipe.initialize import INITS
 from labkit.recipe.networks import ACTIVATIONS, NETWORKS
-from labkit.recipe.optimize import OPTIMIZERS, SCHEDULES
+from labkit.recipe.optimize import OPTIMIZERS
 from labkit.recipe.recipe import REGISTRIES, Recipe
+from labkit.recipe.schedules import SCHEDULES
 from labkit.recipe.tasks import TASKS
 from labkit.training.trainer import fit
 

@@ -18,18 +18,18 @@ torch.set_num_threads(2)
 before = dict(os.environ), numpy.get_printoptions(), dict(vars(torch._tensor_str.PRINT_OPTS))
 if len(sys.argv) > 1:
     import ultralytics
-from labkit.vision import quiet
-module = quiet.ultralytics()
+from labkit.core import ultralytics as imported
+module = imported.ultralytics()
 after = dict(os.environ), numpy.get_printoptions(), dict(vars(torch._tensor_str.PRINT_OPTS))
 from ultralytics.utils import AUTOINSTALL, LOGGER, ONLINE, SAFE_LOAD, SETTINGS, VERBOSE
 from ultralytics.utils.events import events
 SETTINGS.update(runs_dir="/changed/in/this/process")
-with quiet.silent():
+with imported.silent():
     level = LOGGER.level
 print(json.dumps({
     "same": [a == b for a, b in zip(before, after)], "asked": asked, "events": events.enabled,
     "online": ONLINE, "safe": SAFE_LOAD, "verbose": VERBOSE, "installs": AUTOINSTALL,
-    "trackers": [name for name in quiet.TRACKERS if SETTINGS[name]],
+    "trackers": [name for name in imported.TRACKERS if SETTINGS[name]],
     "threads": torch.get_num_threads(), "level": level, "data": SETTINGS["datasets_dir"],
 }))
 """

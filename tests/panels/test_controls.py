@@ -13,8 +13,9 @@ from labkit.core.errors import RecipeError
 from labkit.core.parameters import Strict, knob, parameters
 from labkit.panels.controls import FIRST, FOLDED, LogSlider, RecipeControls, control
 from labkit.recipe.initialize import INITS
-from labkit.recipe.optimize import OPTIMIZERS, SCHEDULES
+from labkit.recipe.optimize import OPTIMIZERS
 from labkit.recipe.recipe import REGISTRIES, WITH_ARGUMENTS, Recipe
+from labkit.recipe.schedules import SCHEDULES
 from labkit.recipe.tasks import TASKS
 
 MOONS = Recipe(task="moons", samples=100, hidden=(6, 4))

@@ -10,7 +10,7 @@ from torch.nn import init
 
 from labkit.core.errors import RecipeError
 from labkit.recipe.initialize import INITS, initialize, weight_layers
-from labkit.recipe.networks import NETWORKS, build
+from labkit.recipe.networks import NETWORKS
 from labkit.recipe.recipe import Recipe
 
 GAIN = 1.7
@@ -206,7 +206,7 @@ def test_lsuv_gives_every_layer_unit_variance_on_digits(network, activation):
     recipe = Recipe(
         task="digits", network=network, activation=activation, hidden=(24, 12), samples=400
     )
-    made, pictures = build(recipe), recipe.data().train_inputs[:256]
+    made, pictures = recipe.build_network(), recipe.data().train_inputs[:256]
     initialize(made, "lsuv", gain=GAIN, inputs=pictures, generator=generator())
     signal, variances = pictures, {}
     with torch.no_grad():

@@ -10,6 +10,7 @@ from scipy import integrate
 from torch import nn
 from torch.nn import functional
 
+from labkit.core.errors import RecipeError
 from labkit.recipe.networks import ACTIVATIONS, NETWORKS, build
 from labkit.recipe.recipe import Recipe
 from labkit.recipe.tasks import TASKS
@@ -31,7 +32,7 @@ def shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
 
 
 def test_mlp_names_and_shapes():
-    assert shapes(build(Recipe(task="spiral", hidden=(5, 3)))) == {
+    assert shapes(Recipe(task="spiral", hidden=(5, 3)).build_network()) == {
         "layer1.weight": (5, 2),
         "layer1.bias": (5,),
         "layer2.weight": (3, 5),
@@ -42,14 +43,14 @@ def test_mlp_names_and_shapes():
 
 
 def test_without_hidden_layers_it_is_one_linear_map():
-    assert shapes(build(Recipe(task="regression", hidden=()))) == {
+    assert shapes(Recipe(task="regression", hidden=()).build_network()) == {
         "output.weight": (1, 1),
         "output.bias": (1,),
     }
 
 
 def test_cnn_names_and_shapes():
-    assert shapes(build(Recipe(task="digits", network="cnn", hidden=(4, 6)))) == {
+    assert shapes(Recipe(task="digits", network="cnn", hidden=(4, 6)).build_network()) == {
         "conv1.weight": (4, 1, 3, 3),
         "conv1.bias": (4,),
         "conv2.weight": (6, 4, 3, 3),
@@ -64,7 +65,7 @@ def test_cnn_names_and_shapes():
     [((), []), ((3,), [4]), ((3, 3), [4, 2]), ((3, 3, 3), [4, 2, 2]), ((3,) * 5, [4, 2, 2, 2, 2])],
 )
 def test_a_cnn_halves_the_picture_until_two_by_two(hidden, sizes):
-    network = build(Recipe(task="digits", network="cnn", hidden=hidden))
+    network = Recipe(task="digits", network="cnn", hidden=hidden).build_network()
     signal, seen = torch.zeros(1, 1, 8, 8), []
     for name, module in network.named_children():
         if name.startswith("conv") or name == "flatten":
@@ -78,7 +79,7 @@ def test_a_cnn_halves_the_picture_until_two_by_two(hidden, sizes):
 @pytest.mark.parametrize("hidden", [(), (7,), (16, 8, 4)])
 def test_mlp_on_every_task(task, hidden):
     recipe = Recipe(task=task, hidden=hidden, samples=20)
-    network, data = build(recipe), recipe.data()
+    network, data = recipe.build_network(), recipe.data()
     widths = [math.prod(data.input_shape), *hidden, data.outputs]
     count = sum((a + 1) * b for a, b in itertools.pairwise(widths))
     assert sum(p.numel() for p in network.parameters()) == count
@@ -91,7 +92,7 @@ def test_every_network_with_every_activation(network, activation):
     recipe = Recipe(
         task="digits", network=network, activation=activation, hidden=(4, 3), samples=20
     )
-    made, data = build(recipe), recipe.data()
+    made, data = recipe.build_network(), recipe.data()
     assert made(data.train_inputs).shape == (14, 10)
     kinds = [type(module) for module in made]
     assert kinds.count(ACTIVATIONS[activation].make) == 2, "one after each hidden layer"
@@ -99,7 +100,7 @@ def test_every_network_with_every_activation(network, activation):
 
 
 def test_cnn_parameters_by_formula():
-    network = build(Recipe(task="digits", network="cnn", hidden=(8, 16)))
+    network = Recipe(task="digits", network="cnn", hidden=(8, 16)).build_network()
     count = (9 * 1 + 1) * 8 + (9 * 8 + 1) * 16 + (16 * 2 * 2 + 1) * 10
     assert sum(p.numel() for p in network.parameters()) == count
 
@@ -140,9 +141,26 @@ def test_every_activation_has_a_gain(name):
     assert ACTIVATIONS[name].traits["gain"] > 0
 
 
+def test_a_network_is_built_from_names_and_data_alone():
+    data = Recipe(task="blobs", samples=20).data()
+    network = build("mlp", "relu", (4,), data, seed=3)
+    assert [type(module) for module in network] == [nn.Linear, nn.ReLU, nn.Linear]
+    assert (network.layer1.in_features, network.output.out_features) == (2, 3)
+    with torch.random.fork_rng():
+        torch.manual_seed(3)  # what torch itself gives new layers made in this order
+        layers = nn.Linear(2, 4), nn.Linear(4, 3)
+    assert torch.equal(network.layer1.weight, layers[0].weight)
+    assert torch.equal(network.output.weight, layers[1].weight)
+
+
+def test_an_unknown_activation_is_named_with_the_nearest_one():
+    with pytest.raises(RecipeError, match=r"did you mean 'tanh'\?"):
+        build("mlp", "tahn", (4,), Recipe(samples=20).data())
+
+
 @pytest.mark.parametrize("network", NETWORKS)
 def test_building_leaves_the_global_generator_alone(network, global_rng_untouched):
-    build(Recipe(task="digits", network=network, samples=20))
+    Recipe(task="digits", network=network, samples=20).build_network()
 
 
 def test_a_homemade_network_of_other_layers_starts_from_the_seed(enter):
@@ -152,9 +170,9 @@ def test_a_homemade_network_of_other_layers_starts_from_the_seed(enter):
         return nn.Sequential(nn.Bilinear(2, 2, 3))
 
     enter(NETWORKS, "bilinear")(embedding)
+    recipes = (Recipe(network="bilinear", seed=seed) for seed in (0, 0, 1))
     one, same, other = (
-        torch.cat([p.flatten() for p in build(Recipe(network="bilinear", seed=seed)).parameters()])
-        for seed in (0, 0, 1)
+        torch.cat([p.flatten() for p in recipe.build_network().parameters()]) for recipe in recipes
     )
     assert torch.equal(one, same)
     assert not torch.equal(one, other)

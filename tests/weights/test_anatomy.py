@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import nn
 
-from labkit.recipe.networks import build
 from labkit.recipe.recipe import Recipe
 from labkit.weights import anatomy, effective_rank, load, save
 
@@ -42,7 +41,7 @@ def test_every_tensor_has_its_kind_and_its_owner():
     "make",
     [
         network,
-        lambda: build(Recipe(task="digits", network="cnn", hidden=(3, 4))),
+        lambda: Recipe(task="digits", network="cnn", hidden=(3, 4)).build_network(),
         lambda: nn.TransformerEncoderLayer(8, 2, 16),
         lambda: nn.LSTM(3, 5, num_layers=2),
         lambda: nn.Linear(2, 2),

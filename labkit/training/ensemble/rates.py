@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labkit.recipe.optimize import Schedule
 from labkit.recipe.recipe import Recipe
+from labkit.recipe.schedules import Schedule
 
 Key = tuple[object, ...]
 

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from labkit.recipe import networks
 from labkit.recipe.initialize import initialize
 from labkit.recipe.networks import ACTIVATIONS
 from labkit.recipe.recipe import Recipe
@@ -47,7 +46,7 @@ def _stackable(recipe: Recipe, data: Data) -> bool:
     parts = (recipe.entry("network"), recipe.hidden, recipe.entry("activation"))
     key = (*parts, data.input_shape, data.outputs)
     if key not in _known:
-        _known[key] = can_stack(networks.build(recipe))
+        _known[key] = can_stack(recipe.build_network())
     return _known[key]
 
 
@@ -82,7 +81,7 @@ class Ensemble:
         self._samples = Samples(data, device)
         self._batches = Batches(self._samples, [r.seed for r in standing], first.batch_size)
         self._rates = Rates(standing, device)
-        self.stack = Stack(networks.build(first), len(standing), device)
+        self.stack = Stack(first.build_network(), len(standing), device)
         self.stack.flat.copy_(_initial_weights(standing, data))
         self._groups = self._grouped(standing)
         self._patience = [Patience(recipe.patience) for recipe in standing]
@@ -233,7 +232,7 @@ def _initial_weights(recipes: Sequence[Recipe], data: Sequence[Data]) -> Tensor:
 
     One network, filled anew for each, is much faster than a network for each.
     """
-    network = networks.build(recipes[0])
+    network = recipes[0].build_network()
     parameters = list(network.parameters())
     gain = ACTIVATIONS[recipes[0].activation].traits["gain"]
     rows: dict[str, Tensor] = {}

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
-from ultralytics.nn.tasks import DetectionModel  # only imported behind `quiet.ultralytics()`
+from ultralytics.nn.tasks import DetectionModel  # after `core.ultralytics.ultralytics()`
 
 from labkit.core.errors import RecipeError
 

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from labkit.core.threads import one_thread
-from labkit.recipe.optimize import OPTIMIZERS, SCHEDULES
+from labkit.recipe.optimize import OPTIMIZERS
 from labkit.recipe.recipe import Recipe
+from labkit.recipe.schedules import SCHEDULES
 from labkit.training.ensemble import Ensemble, kind
 from labkit.training.history import History
 from labkit.training.statistics import STATISTICS
