@@ -8,13 +8,14 @@ tensor that stands still (`still`) show weights of any origin: see `draw_tensor`
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from labkit import figures
-from labkit.core.errors import RecipeError, unknown
+from labkit.analysis import generalization
+from labkit.core.errors import LabError, RecipeError, unknown
 from labkit.core.registry import Registry
 from labkit.figures import Spec
 from labkit.recipe.recipe import Recipe
@@ -161,6 +162,37 @@ def titled(spec: Spec, title: str) -> go.Figure:
     height = layout["height"] + 26
     layout |= {"title": {"text": title}, "margin": margin, "height": height}
     return go.Figure({"data": spec["data"], "layout": layout})
+
+
+def side_by_side(
+    runs: Mapping[str, tuple[Recipe, np.ndarray]], *, validation: bool = False
+) -> go.Figure:
+    """What several networks predict, next to each other.
+
+    Boundaries with the training samples where inputs are points, rings around wrong
+    labels; the accuracy of each class on unseen samples where they are pictures.
+
+    Args:
+        runs: recipes with weights (`history.flat(step)`), by the names to show; of one task.
+        validation: whether boundaries have the validation samples too, as diamonds.
+
+    Raises:
+        LabError: no runs, or a task without classes.
+    """
+    if not runs:
+        raise LabError("there is nothing to show: give at least one run")
+    named = {
+        f"{name}: train {train:.0%}, validation {val:.0%}": run
+        for name, run in runs.items()
+        for train, val in [generalization.accuracy(*run)]
+    }
+    if all(recipe.data().planar for recipe, _ in named.values()):
+        surfaces = {name: predict.surface(*run) for name, run in named.items()}
+        samples = {name: recipe.data() for name, (recipe, _) in named.items()}
+        return figures.boundaries(surfaces, samples, validation=validation)
+    return figures.class_accuracy(
+        {name: generalization.by_class(*run) for name, run in named.items()}
+    )
 
 
 def _planar(recipe: Recipe) -> bool:

@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 import pytest
 
 from labkit import figures, views
-from labkit.core.errors import RecipeError
+from labkit.core.errors import LabError, RecipeError
 from labkit.panels.live_figure import pack
 from labkit.recipe.recipe import Recipe
 from labkit.recipe.tasks import TASKS
@@ -152,3 +152,23 @@ def test_a_change_is_what_training_added(run):
     )
     shown = draw("change", history, recipe, "output.weight")["data"][0]["z"]
     np.testing.assert_array_equal(shown, gap.astype(np.float32))
+
+
+def test_side_by_side_shows_boundaries_or_classes():
+    points = Recipe(task="moons", samples=100, label_noise=0.25, steps=20, device="cpu")
+    flat = fit(points).flat()
+    shown = views.side_by_side(
+        {"one": (points, flat), "two": (points.replace(label_noise=0.0), flat)}
+    )
+    assert isinstance(shown, go.Figure)
+    assert [trace.type for trace in shown.data].count("heatmap") == 2
+    assert {note.text.split("<br>")[0] for note in shown.layout.annotations} == {"one", "two"}
+    digits = Recipe(task="digits", samples=100, steps=3, device="cpu")
+    shown = views.side_by_side({"digits": (digits, fit(digits).flat())})
+    assert [trace.type for trace in shown.data] == ["bar"]
+    assert len(shown.data[0].x) == 10
+
+
+def test_nothing_side_by_side_is_refused():
+    with pytest.raises(LabError, match="give at least one run"):
+        views.side_by_side({})

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
-from labkit import figures
 from labkit.core.errors import LabError
 from labkit.recipe.recipe import Recipe
 from labkit.recipe.tasks import left_out
 from labkit.training import predict
 from labkit.training.history import History
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
 
 _MOMENTS = 80  # about how many snapshots are judged
 
@@ -174,35 +169,6 @@ def row(recipe: Recipe, history: History, step: int | None = None) -> dict[str, 
         "best step": best,
         "step": history.last_step if step is None else step,
     }
-
-
-def side_by_side(
-    runs: Mapping[str, tuple[Recipe, np.ndarray]], *, validation: bool = False
-) -> go.Figure:
-    """What several networks predict, next to each other.
-
-    Boundaries with the training samples where inputs are points, rings around wrong
-    labels; the accuracy of each class on unseen samples where they are pictures.
-
-    Args:
-        runs: recipes with weights (`history.flat(step)`), by the names to show; of one task.
-        validation: whether boundaries have the validation samples too, as diamonds.
-
-    Raises:
-        LabError: no runs, or a task without classes.
-    """
-    if not runs:
-        raise LabError("there is nothing to show: give at least one run")
-    named = {
-        f"{name}: train {train:.0%}, validation {val:.0%}": run
-        for name, run in runs.items()
-        for train, val in [accuracy(*run)]
-    }
-    if all(recipe.data().planar for recipe, _ in named.values()):
-        surfaces = {name: predict.surface(*run) for name, run in named.items()}
-        samples = {name: recipe.data() for name, (recipe, _) in named.items()}
-        return figures.boundaries(surfaces, samples, validation=validation)
-    return figures.class_accuracy({name: by_class(*run) for name, run in named.items()})
 
 
 def _right(recipe: Recipe, weights: np.ndarray, split: str) -> np.ndarray:

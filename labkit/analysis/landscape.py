@@ -1,40 +1,28 @@
-"""Loss surfaces around a solution: what training could see from where it ended.
+"""Loss surfaces around a solution: the loss at weights near those that training found.
 
 Three cuts through the space of all weights: a plane of two random directions, the plane
-in which a run moved most, and the straight line between two sets of weights. Thousands of
-networks are evaluated as stacked tensors with a leading axis, block by block, so that a
-block's numbers stay in a processor's cache. Weights in a plane are affine in its two
-coordinates and all networks see the same inputs: what the first layer puts out is then a
-sum of three products that are computed once.
-
-Everything here is computed on the CPU, by as many threads as torch is set to.
+in which a run moved most, and the straight line between two sets of weights. Everything
+here is computed on the CPU, by as many threads as torch is set to.
 """
 
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call
+from torch import Tensor
 
+from labkit.analysis.stacked_losses import losses_in_plane, losses_of_rows
 from labkit.core.errors import LabError
-from labkit.core.threads import one_thread
 from labkit.recipe.recipe import Recipe
-from labkit.training.ensemble.stack import Stack, can_stack
 from labkit.training.history import History, Layout
 from labkit.training.trainer import initial_network, layout_of
 
 Split = Literal["train", "val"]
 
-BLOCK = 2**20  # numbers of one layer that are worked on at once: 4 MiB
-_FEWEST = 64  # samples in a block; fewer waste the matrix product
 _SNAPSHOTS = 256  # about how many points of a path
 _ROOM = 0.25  # around a path, as a share of its extent
 
@@ -132,7 +120,7 @@ def around(
     generator = torch.Generator().manual_seed(seed)
     directions = [filter_normalized(origin, layout, generator) for _ in range(2)]
     inputs, targets = _samples(recipe, split, samples)
-    loss = _plane(network, (origin, *directions), along, along, inputs, targets)
+    loss = losses_in_plane(network, (origin, *directions), along, along, inputs, targets)
     return Landscape(along, along, loss, split, len(inputs))
 
 
@@ -177,8 +165,8 @@ def trajectory(
             directions[number] *= -1
     alpha, beta = (_reach(along, _checked(resolution)) for along in places)
     inputs, targets = _samples(recipe, split, samples)
-    loss = _plane(network, (origin, *directions), alpha, beta, inputs, targets)
-    on_path, _ = _stack(network, rows, inputs, targets)
+    loss = losses_in_plane(network, (origin, *directions), alpha, beta, inputs, targets)
+    on_path, _ = losses_of_rows(network, rows, inputs, targets)
     path = Path(steps, places[0], places[1], on_path)
     return Landscape(alpha, beta, loss, split, len(inputs), path, explained)
 
@@ -207,7 +195,9 @@ def between(
         raise LabError(f"beyond={beyond:g} is not allowed: give a number from 0")
     place = np.linspace(-beyond, 1 + beyond, _checked(points, "points"))
     rows = start + torch.from_numpy(place).float()[:, None] * (end - start)
-    found = [_stack(network, rows, *_samples(recipe, split, None)) for split in ("train", "val")]
+    found = [
+        losses_of_rows(network, rows, *_samples(recipe, split, None)) for split in ("train", "val")
+    ]
     (train_loss, train_accuracy), (val_loss, val_accuracy) = found
     return Line(place, train_loss, val_loss, train_accuracy, val_accuracy)
 
@@ -301,144 +291,3 @@ def _samples(recipe: Recipe, split: Split, most: int | None) -> tuple[Tensor, Te
     data = recipe.data()
     inputs, targets = getattr(data, f"{split}_inputs"), getattr(data, f"{split}_targets")
     return inputs[:most], targets[:most]
-
-
-# --- evaluation in stacked blocks ----------------------------------------------------------
-
-
-def _plane(
-    network: nn.Sequential,
-    vectors: Sequence[Tensor],
-    alpha: np.ndarray,
-    beta: np.ndarray,
-    inputs: Tensor,
-    targets: Tensor,
-) -> np.ndarray:
-    """Mean losses `(rows, columns)` at origin + alpha * across + beta * up."""
-    origin, across, up = vectors
-    columns = torch.from_numpy(alpha).float()
-    head, tail = _halves(network) if can_stack(network) else (network, None)
-    if not tail or not list(tail.parameters()):  # one layer, or no chain of layers
-        rows = (origin + b * up + columns[:, None] * across for b in beta.tolist())
-        return np.stack([_stack(network, some, inputs, targets)[0] for some in rows])
-    own = sum(parameter.numel() for parameter in head.parameters())  # the head's come first
-    with torch.inference_mode():
-        products = [_outputs_with(head, vector[:own], inputs) for vector in vectors]
-
-    def row(place: float) -> np.ndarray:
-        with one_thread(), torch.inference_mode():
-            weights = origin[own:] + place * up[own:] + columns[:, None] * across[own:]
-            return _losses_of_row(tail, weights, columns, place, products, targets)
-
-    # Each row goes to one core: that is faster than all cores at one small product.
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        return np.stack(list(pool.map(row, beta.tolist())))
-
-
-def _halves(network: nn.Sequential) -> tuple[nn.Sequential, nn.Sequential]:
-    """A network up to its first layer with weights, and the rest, which works in place."""
-    children = list(network.named_children())
-    first = next(i for i, (_, module) in enumerate(children) if [*module.parameters()])
-    for _, module in children:
-        if hasattr(module, "inplace"):
-            module.inplace = True  # type: ignore[assignment]
-    head, tail = OrderedDict(children[: first + 1]), OrderedDict(children[first + 1 :])
-    return nn.Sequential(head), nn.Sequential(tail)
-
-
-def _outputs_with(head: nn.Sequential, weights: Tensor, inputs: Tensor) -> Tensor:
-    """What a network puts out with given weights, samples last: `(units, ..., samples)`."""
-    parameters = dict(head.named_parameters())
-    parts = weights.split([parameter.numel() for parameter in parameters.values()])
-    given = {
-        name: part.view_as(parameter)
-        for (name, parameter), part in zip(parameters.items(), parts, strict=True)
-    }
-    return functional_call(head, given, (inputs,)).movedim(0, -1).contiguous()
-
-
-def _losses_of_row(
-    tail: nn.Sequential,
-    weights: Tensor,
-    columns: Tensor,
-    place: float,
-    products: Sequence[Tensor],
-    targets: Tensor,
-) -> np.ndarray:
-    """Mean losses `(columns,)` of one row, whose tails have `weights`."""
-    start, across, up = products
-    widest = max(start[..., 0].numel(), *(p.shape[0] for p in tail.parameters()), 1)
-    total = np.zeros(len(columns))
-    memory = start.new_empty(0)  # written over and over: fresh memory costs as much as the sums
-    for some, block in _blocks(len(columns), len(targets), widest):
-        stack = Stack(tail, len(columns[some]), torch.device("cpu"))
-        stack.flat.copy_(weights[some])
-        factors = columns[some].view(-1, *[1] * start.dim())
-        shared = torch.add(start[..., block], up[..., block], alpha=place)
-        first = memory.resize_(len(factors), *shared.shape)
-        torch.addcmul(shared, factors, across[..., block], out=first)
-        total[some] += _sums(stack.outputs(first), targets[block])[0]
-    return total / len(targets)
-
-
-def _stack(
-    network: nn.Sequential, rows: Tensor, inputs: Tensor, targets: Tensor
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Mean losses and accuracies `(k,)` of `k` networks, whose weights are `rows`."""
-    if not can_stack(network):
-        return _one_by_one(network, rows, inputs, targets)
-    widest = max(inputs[0].numel(), *(p.shape[0] for p in network.parameters()))
-    losses, right = np.zeros(len(rows)), np.zeros(len(rows))
-    turned = inputs.movedim(0, -1)[None]
-    with one_thread(), torch.inference_mode():
-        for some, block in _blocks(len(rows), len(targets), widest):
-            stack = Stack(network, len(rows[some]), torch.device("cpu"))
-            stack.flat.copy_(rows[some])
-            outputs = stack.outputs(turned[..., block])
-            loss, hits = _sums(outputs, targets[block], judge=True)
-            losses[some] += loss
-            right[some] += hits
-    return losses / len(targets), None if targets.is_floating_point() else right / len(targets)
-
-
-def _blocks(points: int, samples: int, width: int) -> Iterator[tuple[slice, slice]]:
-    """Slices of points and of samples, so that `width` numbers for each are a block's worth."""
-    most = max(1, BLOCK // width)
-    each = min(samples, max(_FEWEST, most // points))
-    together = min(points, max(1, most // each))
-    for point in range(0, points, together):
-        for sample in range(0, samples, each):
-            yield slice(point, point + together), slice(sample, sample + each)
-
-
-def _sums(
-    outputs: Tensor, targets: Tensor, *, judge: bool = False
-) -> tuple[np.ndarray, np.ndarray | float]:
-    """Summed losses and, if asked, right answers `(points,)` for `(points, outputs, samples)`."""
-    hits: np.ndarray | float = 0.0
-    if targets.is_floating_point():
-        squares = (outputs - targets.T).square_().mean(1)
-        return squares.sum(-1, dtype=torch.float64).numpy(), hits
-    if judge:
-        hits = (outputs.argmax(1) == targets).sum(-1).numpy()
-    largest = outputs.amax(1, keepdim=True)
-    wanted = outputs.gather(1, targets.expand(len(outputs), 1, -1))
-    sums = outputs.sub_(largest).exp_().sum(1, keepdim=True)
-    wanted.sub_(largest)  # first: where the answer is right this is exactly 0
-    return (sums.log_() - wanted).sum((1, 2), dtype=torch.float64).numpy(), hits
-
-
-def _one_by_one(
-    network: nn.Sequential, rows: Iterable[Tensor], inputs: Tensor, targets: Tensor
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """The same as `_stack` for a network that cannot be stacked."""
-    parameters = list(network.parameters())
-    losses, hits = [], []
-    with one_thread(), torch.no_grad():
-        for row in rows:
-            nn.utils.vector_to_parameters(row, parameters)
-            outputs = network(inputs)[..., None].movedim(0, -1).movedim(-2, 0)
-            loss, right = _sums(outputs, targets, judge=True)
-            losses.append(float(loss[0]) / len(targets))
-            hits.append(float(np.sum(right)) / len(targets))
-    return np.array(losses), None if targets.is_floating_point() else np.array(hits)

@@ -1,12 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
-import plotly.graph_objects as go
 import pytest
 import torch
 from torch import nn
 
-from labkit import generalization
 from labkit.analysis.generalization import (
     accuracy,
     by_class,
@@ -125,21 +123,7 @@ def test_a_row_of_the_table(runs):
     assert row(MOONS, history)["step"] == 200
 
 
-def test_side_by_side_shows_boundaries_or_classes(runs):
-    flat = runs[MOONS].flat()
-    shown = generalization.side_by_side({"one": (MOONS, flat), "two": (NOISY, flat)})
-    assert isinstance(shown, go.Figure)
-    assert [trace.type for trace in shown.data].count("heatmap") == 2
-    assert {note.text.split("<br>")[0] for note in shown.layout.annotations} == {"one", "two"}
-    digits = Recipe(task="digits", samples=100, steps=3, device="cpu")
-    shown = generalization.side_by_side({"digits": (digits, fit(digits).flat())})
-    assert [trace.type for trace in shown.data] == ["bar"]
-    assert len(shown.data[0].x) == 10
-
-
 def test_what_cannot_be_judged_says_so():
     curve = Recipe(task="regression", steps=2)
     with pytest.raises(LabError, match="'regression' has no classes to get right"):
         accuracy(curve, fit(curve).flat())
-    with pytest.raises(LabError, match="give at least one run"):
-        generalization.side_by_side({})

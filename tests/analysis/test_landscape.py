@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from labkit import landscape
+from labkit.analysis import stacked_losses
 from labkit.analysis.landscape import around, between, filter_normalized, trajectory
 from labkit.core.errors import LabError
 from labkit.recipe.networks import ACTIVATIONS, NETWORKS
@@ -63,8 +63,8 @@ def two_directions(recipe: Recipe, weights: np.ndarray, seed: int) -> list[np.nd
 @pytest.mark.parametrize("block", [2**20, 300], ids=["one block", "many blocks"])
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 def test_a_plane_is_what_single_networks_give(recipe, block, monkeypatch):
-    monkeypatch.setattr(landscape, "BLOCK", block)
-    monkeypatch.setattr(landscape, "_FEWEST", 16)
+    monkeypatch.setattr(stacked_losses, "BLOCK", block)
+    monkeypatch.setattr(stacked_losses, "_FEWEST", 16)
     weights = flat(recipe)
     found = around(recipe, weights, seed=3, span=0.8, resolution=5)
     across, up = two_directions(recipe, weights, 3)
@@ -259,8 +259,8 @@ def test_runs_without_a_plane():
 
 @pytest.mark.parametrize("name", ["mlp", "cnn", "regression", "no hidden layer"])
 def test_a_line_is_what_single_networks_give(name, monkeypatch):
-    monkeypatch.setattr(landscape, "BLOCK", 500)
-    monkeypatch.setattr(landscape, "_FEWEST", 16)
+    monkeypatch.setattr(stacked_losses, "BLOCK", 500)
+    monkeypatch.setattr(stacked_losses, "_FEWEST", 16)
     recipe = RECIPES[name]
     a = flat(recipe)
     b = flat(recipe.replace(seed=1))
