@@ -25,7 +25,7 @@ from .toys.trajectories import walk as walk
 
 # what was recorded, and what it says
 from .training.history import History as History
-from .diagnosis.findings import Finding as Finding
+from .training.findings import Finding as Finding
 from .diagnosis.causes import diagnose as diagnose
 from .analysis.propagation import signals as signals
 from .analysis.propagation import stds as stds

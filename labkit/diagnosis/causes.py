@@ -9,7 +9,7 @@ import numpy as np
 from labkit.core.threads import one_thread
 from labkit.diagnosis import losses, signals, units, weights
 from labkit.diagnosis.evidence import Evidence
-from labkit.diagnosis.findings import Finding
+from labkit.training.findings import Finding
 from labkit.training.history import History
 
 Check = Callable[[Evidence], Finding | None]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from labkit.diagnosis.evidence import FEW_LOSSES, Evidence, tail
-from labkit.diagnosis.findings import Finding
-from labkit.diagnosis.remedies import longer_steps, shorter_steps, usual_lr
 from labkit.diagnosis.words import change, num, remedy
+from labkit.training.findings import Finding
+from labkit.training.remedies import longer_steps, shorter_steps, usual_lr
 
 FEW_STEPS = 20  # fewer say nothing about where a loss is going
 RISEN = 1.5  # times the start's loss, or a guess's: noise of batches stays below

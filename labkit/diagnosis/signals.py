@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from labkit.diagnosis.evidence import Evidence
-from labkit.diagnosis.findings import Finding
-from labkit.diagnosis.remedies import open_activation, random_start, usual_lr
 from labkit.diagnosis.words import change, num, remedy
+from labkit.training.findings import Finding
+from labkit.training.remedies import open_activation, random_start, usual_lr
 
 SMALL_SIGNAL = 0.01  # of the inputs' std: tanh is a straight line there, biases outweigh it
 LARGE_SIGNAL = 30.0  # of the inputs' std: well-sized weights give 0.1 to 4

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from labkit.diagnosis.evidence import Evidence, Flow, tail
-from labkit.diagnosis.findings import Finding
-from labkit.diagnosis.remedies import Changes, random_start, shorter_steps, usual_lr
 from labkit.diagnosis.words import change, remedy
 from labkit.recipe.recipe import Recipe
+from labkit.training.findings import Finding
+from labkit.training.remedies import Changes, random_start, shorter_steps, usual_lr
 
 DEAD = 0.7  # of a layer's units; healthy training may kill half of a narrow layer
 SATURATED_START = 0.6  # of a layer's activations; well-sized weights saturate 6 % at most

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from labkit.diagnosis.evidence import Evidence
-from labkit.diagnosis.findings import Finding
-from labkit.diagnosis.remedies import longer_steps, random_start
 from labkit.diagnosis.units import DEAD
 from labkit.diagnosis.words import change, layers, names, num, remedy
+from labkit.training.findings import Finding
+from labkit.training.remedies import longer_steps, random_start
 
 STUCK_STEPS = 10  # symmetric weights may stand still for the first steps
 TWINS = 0.5  # a few equal units happen (zero rows of `sparse`), half of a layer do not

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from labkit.diagnosis.evidence import Evidence
-from labkit.diagnosis.remedies import Changes
+from labkit.training.remedies import Changes
 
 
 def change(cure: Callable[..., Changes], run: Evidence, *more: float) -> Changes:
-    """The changes of a cure from `labkit.diagnosis.remedies`; none for a run without a recipe."""
+    """The changes of a cure from `labkit.training.remedies`; none for a run without a recipe."""
     return cure(run.recipe, *more) if run.recipe is not None else {}
 
 

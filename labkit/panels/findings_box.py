@@ -9,8 +9,8 @@ from typing import Any
 import ipywidgets as widgets
 
 from labkit.core.parameters import spell
-from labkit.diagnosis.findings import Finding
 from labkit.recipe.recipe import Recipe
+from labkit.training.findings import Finding
 from labkit.workshop.presets import Preset
 
 NONE = ""  # in the menu: None would show as an empty field

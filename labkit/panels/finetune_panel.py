@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import ipywidgets
     import plotly.graph_objects as go
 
-    from labkit.diagnosis.findings import Finding
+    from labkit.training.findings import Finding
     from labkit.vision.finetuning.records import EpochRecord, FineTuned, StepRecord, Used
 
 IMAGES = 3  # shown before and after

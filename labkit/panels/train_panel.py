@@ -10,9 +10,9 @@ from labkit import views
 from labkit.core.executors import SynchronousExecutor
 from labkit.core.table import Table
 from labkit.diagnosis.causes import diagnose
-from labkit.diagnosis.findings import Finding
 from labkit.figures import loss_curves
 from labkit.recipe.recipe import Recipe
+from labkit.training.findings import Finding
 from labkit.training.history import History
 from labkit.training.session import Player, Session
 from labkit.training.trainer import Trainer

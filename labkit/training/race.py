@@ -8,8 +8,8 @@ from concurrent.futures import Executor
 import numpy as np
 
 from labkit.core.errors import RecipeError
-from labkit.diagnosis.findings import Finding
 from labkit.recipe.recipe import Recipe
+from labkit.training.findings import Finding
 from labkit.training.history import History
 from labkit.training.session import Player
 from labkit.training.trainer import Trainer, new_history

@@ -15,8 +15,8 @@ import numpy as np
 from labkit.core.executors import ThreadExecutor
 from labkit.core.parameters import parameters
 from labkit.core.threads import one_thread
-from labkit.diagnosis.findings import Finding
 from labkit.recipe.recipe import Recipe
+from labkit.training.findings import Finding
 from labkit.training.history import History
 from labkit.training.trainer import Trainer, new_history
 

@@ -12,12 +12,12 @@ from torch.nn import functional
 
 from labkit.core.errors import RecipeError
 from labkit.core.threads import one_thread
-from labkit.diagnosis.findings import Finding, diverged
 from labkit.recipe import optimize
 from labkit.recipe.initialize import initialize
 from labkit.recipe.networks import ACTIVATIONS
 from labkit.recipe.recipe import Recipe
 from labkit.recipe.schedules import Schedule
+from labkit.training.findings import Finding, diverged
 from labkit.training.history import SNAPSHOT_BYTES, History, Layout, Step
 
 EVALUATION_SAMPLES = 500  # at most so many of each split, but for the last time

@@ -12,12 +12,12 @@ import torch
 
 from labkit import diagnosis
 from labkit.diagnosis.causes import diagnose
-from labkit.diagnosis.findings import Finding
 from labkit.recipe.networks import ACTIVATIONS
 from labkit.recipe.optimize import OPTIMIZERS
 from labkit.recipe.recipe import Recipe
 from labkit.recipe.schedules import SCHEDULES
 from labkit.recipe.tasks import TASKS
+from labkit.training.findings import Finding
 from labkit.training.history import History, Layout, Step
 from labkit.training.trainer import Trainer, fit, initial_network, new_history, train
 

@@ -15,10 +15,10 @@ import labkit.vision.finetuning.run
 from labkit.core.errors import LabError
 from labkit.core.executors import SynchronousExecutor
 from labkit.core.parameters import parameters
-from labkit.diagnosis.findings import Finding
 from labkit.panels import FineTunePanel, finetune_panel, painter
 from labkit.panels.finetune_controls import FineTuneControls
 from labkit.panels.finetune_panel import duration, status
+from labkit.training.findings import Finding
 from labkit.vision.finetuning import FineTune, StepRecord, diagnosis
 from labkit.vision.finetuning.live_run import LiveRun
 from tests.vision.finetuning.fake import MAPS, PER_EPOCH, SPEC, FakeTraining

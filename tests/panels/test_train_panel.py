@@ -16,10 +16,10 @@ from labkit import views
 from labkit.core.errors import RecipeError
 from labkit.core.executors import SynchronousExecutor
 from labkit.diagnosis.causes import diagnose
-from labkit.diagnosis.findings import Finding
 from labkit.panels import TrainPanel, painter, train_panel
 from labkit.recipe.recipe import Recipe
 from labkit.recipe.tasks import TASKS
+from labkit.training.findings import Finding
 from labkit.training.trainer import fit
 from labkit.views import VIEWS
 from labkit.workshop.presets import PRESETS

@@ -14,8 +14,8 @@ from labkit import views
 from labkit.analysis.propagation import signals
 from labkit.core.errors import RecipeError
 from labkit.diagnosis.causes import diagnose
-from labkit.diagnosis.findings import Finding
 from labkit.recipe.recipe import Recipe
+from labkit.training.findings import Finding
 from labkit.training.history import History
 from labkit.training.sweeps import sweep
 from labkit.training.trainer import fit, initial_network, layout_of

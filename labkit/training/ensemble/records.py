@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labkit.diagnosis.findings import diverged
 from labkit.recipe.recipe import Recipe
+from labkit.training.findings import diverged
 from labkit.training.history import History, Layout, Mark
 from labkit.training.statistics import STATISTICS, describe, norms
 from labkit.training.trainer import initial_network

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from labkit.diagnosis.findings import Finding, first_non_finite_layer
+from labkit.training.findings import Finding, first_non_finite_layer
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

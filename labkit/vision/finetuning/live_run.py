@@ -13,7 +13,7 @@ from labkit.vision.finetuning.diagnosis import lr_too_high
 from labkit.vision.finetuning.spec import FineTune
 
 if TYPE_CHECKING:
-    from labkit.diagnosis.findings import Finding
+    from labkit.training.findings import Finding
     from labkit.vision.finetuning.records import EpochRecord, FineTuned, StepRecord, Used
 
 

@@ -12,7 +12,7 @@ from labkit.vision.finetuning.spec import FineTune
 if TYPE_CHECKING:
     import numpy as np
 
-    from labkit.diagnosis.findings import Finding
+    from labkit.training.findings import Finding
     from labkit.training.history import History
     from labkit.vision.finetuning.freezing import FreezeProof
     from labkit.vision.finetuning.transfer import Transfer

@@ -19,7 +19,7 @@ import torch
 from labkit.core.errors import FileError, LabError
 from labkit.core.threads import idle_cores, threads
 from labkit.core.ultralytics import silent, ultralytics
-from labkit.diagnosis.findings import Finding
+from labkit.training.findings import Finding
 from labkit.training.history import History
 from labkit.vision.data import DataSet, open_data
 from labkit.vision.detector import Detector, open_detector

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from labkit.diagnosis.findings import Finding
+from labkit.training.findings import Finding
 from labkit.vision.finetuning import EpochRecord, FineTune, FineTuned, StepRecord, Used
 
 SPEC = FineTune(epochs=3, lr=0.004, record_every=1)

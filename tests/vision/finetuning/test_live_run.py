@@ -10,7 +10,7 @@ import pytest
 import labkit.vision.finetuning.run
 from labkit.core.errors import LabError
 from labkit.core.executors import SynchronousExecutor, ThreadExecutor
-from labkit.diagnosis.findings import Finding
+from labkit.training.findings import Finding
 from labkit.vision.finetuning import StepRecord, diagnosis, live_run
 from labkit.vision.finetuning.live_run import LiveRun
 from tests.vision.finetuning.fake import MAPS, PER_EPOCH, SPEC, FakeTraining, used

@@ -1,4 +1,4 @@
-"""Findings: what went wrong in a run, with the number that shows it and a remedy."""
+"""Findings: what went wrong in a run, the numbers that show it, and a remedy."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from labkit.diagnosis.remedies import Changes, shorter_steps
 from labkit.recipe.recipe import Recipe
 from labkit.training.history import History
+from labkit.training.remedies import Changes, shorter_steps
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def diverged(
         _, rates = history.curve("lr")
         recipe = Recipe(**about)
         changes = shorter_steps(recipe, max([recipe.lr, *rates[-1:]]))
-    rate = f"lr={changes['lr']:g}" if changes else "ten times smaller"
+    rate = f"lr={changes['lr']:g}" if changes else "a tenth of it"
     what = "infinite" if math.isinf(loss) else "NaN"
     return Finding(
         "diverged",

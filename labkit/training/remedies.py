@@ -1,4 +1,4 @@
-"""Remedies: what to change in a recipe, computed from the recipe."""
+"""Remedies: changes to a recipe that would cure a finding, computed from the recipe."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ USUAL_LR = {
     "lbfgs": 1.0,
     "muon": 0.01,
 }
-BOUNDED = ("tanh", "sigmoid")  # activations with two flat ends, for which Xavier's scale was made
+BOUNDED = ("tanh", "sigmoid")  # activations with two flat ends, which Xavier's scale was made for
 
 
 def usual_lr(recipe: Recipe) -> float:
-    """What suits the recipe's optimizer; infinity where nobody knows."""
+    """A learning rate that suits the recipe's optimizer; infinity where none is known."""
     return USUAL_LR.get(recipe.optimizer, math.inf)
 
 
 def shorter_steps(recipe: Recipe, lr: float) -> Changes:
-    """A learning rate ten times smaller, or the optimizer's usual one if that is smaller yet."""
+    """A tenth of the learning rate `lr`, or the optimizer's usual one if that is lower."""
     return _rate(min(lr / 10, usual_lr(recipe)))
 
 
 def longer_steps(recipe: Recipe, lr: float) -> Changes:
-    """A learning rate ten times larger, or the optimizer's usual one if that is larger yet."""
+    """Ten times the learning rate `lr`, or the optimizer's usual one if that is higher."""
     return _rate(max(lr * 10, USUAL_LR.get(recipe.optimizer, lr * 10)))
 
 
@@ -62,6 +62,6 @@ def random_start(recipe: Recipe) -> Changes:
 
 
 def open_activation(recipe: Recipe) -> Changes:
-    """ReLU, whose slope is 1 for every positive input, and the weights that suit it."""
+    """ReLU, whose slope is 1 for every positive input, and initial weights that suit it."""
     changes = {"activation": "relu"}
     return changes | random_start(recipe.replace(**changes))

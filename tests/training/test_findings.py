@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from labkit.diagnosis.findings import Finding, diverged, first_non_finite_layer
 from labkit.recipe.recipe import Recipe
+from labkit.training.findings import Finding, diverged, first_non_finite_layer
 from labkit.training.history import History, Layout, Step
 
 INPUTS = torch.ones(4, 3)
