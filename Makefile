@@ -13,7 +13,7 @@ TEST_ENV := YOLO_OFFLINE=1 PYTHONDONTWRITEBYTECODE=1
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -ec
 .DELETE_ON_ERROR:
-.PHONY: help lab test check format bench pictures clean
+.PHONY: help lab test check format bench docs pictures clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,15 @@ format: $(VENV)/.test ## fix what `make check` can fix
 bench: $(VENV)/.test ## the benchmarks, as one table of ratios
 	@$(BIN)/python -m benchmarks
 
+docs: $(VENV)/.test build/notebooks/.done ## the documentation site in site/, with the notebooks executed
+	@$(TEST_ENV) NO_MKDOCS_2_WARNING=1 LABKIT_PAGES=build/notebooks $(BIN)/python -m mkdocs build --strict
+
+# They are executed again when one of them, or labkit's version, is another.
+build/notebooks/.done: $(wildcard notebooks/*.ipynb) labkit/_version.py | $(VENV)/.test
+	@rm -rf build/notebooks
+	@$(TEST_ENV) $(BIN)/labkit run notebooks --out build/notebooks
+	@touch $@
+
 pictures: $(VENV)/.test ## the README's pictures, from the real page
 	@$(BIN)/python tests/browser_setup.py
 	@$(TEST_ENV) LABKIT_PICTURES=1 $(BIN)/python -m pytest -q tests/browser/test_pictures.py
@@ -55,7 +64,7 @@ $(VENV)/.lab: $(VENV)/.python pyproject.toml constraints.txt litert.txt
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.python pyproject.toml constraints.txt litert.txt
-	$(call install,.[bench$(comma)dask$(comma)parquet$(comma)release$(comma)s3$(comma)test])
+	$(call install,.[bench$(comma)dask$(comma)docs$(comma)parquet$(comma)release$(comma)s3$(comma)test])
 	@touch $(VENV)/.lab $@
 
 # Debian's python3 has no venv until python3-venv is there.
