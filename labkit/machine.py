@@ -8,6 +8,7 @@ import sys
 from importlib import metadata
 
 from labkit._version import __version__
+from labkit.core.formatting import memory_size
 from labkit.core.table import Table
 
 PACKAGES = (
@@ -52,9 +53,10 @@ def _memory() -> dict[str, str]:
     import psutil
 
     memory = psutil.virtual_memory()
-    free, total = memory.available / 2**30, memory.total / 2**30
-    remedy = "close other programs: some notebooks want 2 GiB" if free < 2 else ""
-    return _row("memory", f"{free:.1f} of {total:.1f} GiB free", remedy)
+    little = memory.available < 2 * 2**30
+    remedy = "close other programs: some notebooks need 2 GiB" if little else ""
+    free, total = memory_size(memory.available), memory_size(memory.total)
+    return _row("memory", f"{free} of {total} free", remedy)
 
 
 def _gpu() -> dict[str, str]:

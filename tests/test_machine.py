@@ -55,7 +55,7 @@ def test_little_memory_is_a_problem(free, mark, monkeypatch):
     memory = Memory(int(free * 2**30), 16 * 2**30)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
     row = rows()["memory"]
-    assert (row["found"], row[""]) == (f"{free} of 16.0 GiB free", mark)
+    assert (row["found"], row[""]) == (f"{free} GiB of 16 GiB free", mark)
 
 
 @pytest.mark.parametrize("there", [True, False])

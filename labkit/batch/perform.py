@@ -41,6 +41,7 @@ from labkit.batch.runner import (
     write,
     writes,
 )
+from labkit.core.formatting import memory_size
 from labkit.results import RESULTS
 from labkit.training.curves import FILE as CURVES_FILE
 
@@ -210,11 +211,13 @@ class _Run:
             return None
         self.used = self._memory()
         if limit is not None and self.used > limit:
-            reason = f"used {size(self.used)} of memory, over its limit of {size(limit)}"
+            used, most = memory_size(self.used), memory_size(limit)
+            reason = f"used {used} of memory, over its limit of {most}"
             return "failed", Failure(reason, name="MemoryLimit"), False
         # Asked again at the end: another run may have just given way.
         if _free() is not None and self._is_largest() and (free := _free()) is not None:
-            reason = f"ended while it used {size(self.used)}: the machine had {size(free)} left"
+            used, left = memory_size(self.used), memory_size(free)
+            reason = f"ended while it used {used}: the machine had {left} left"
             return "failed", Failure(reason, name="MemoryLimit"), True
         return None
 
@@ -353,8 +356,3 @@ def _temporary_folder() -> Iterator[str]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def size(count: int) -> str:
-    """Bytes as people say them."""
-    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"

@@ -6,6 +6,8 @@ import sys
 import time
 from typing import Any
 
+from labkit.core.formatting import duration
+
 LIVE = 0.2  # seconds between two drawings of the live line
 PLAIN = 10.0  # seconds between two lines where nothing can be redrawn
 FAILURES = 10  # that are told one by one
@@ -110,16 +112,6 @@ class Progress:
         if line != self._line:
             print(line, file=sys.stderr, flush=True)
         self._line = line
-
-
-def duration(seconds: float) -> str:
-    """`50 s`, `3 min 20 s`, `2 h 5 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def _bar(total: int) -> Any:

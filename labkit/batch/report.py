@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from labkit.batch.folder import Folder
 from labkit.batch.results import Column, Record, columns, numbers, read
+from labkit.core.formatting import duration
 
 NAME = "report.html"
 ASSETS = Path(__file__).parent / "report_page"
@@ -113,21 +114,12 @@ def _facts(records: Sequence[Record]) -> list[str]:
     if began:
         facts.append(f"started {min(began):%Y-%m-%d %H:%M} UTC")
     if began and ended:
-        facts.append(f"took {_duration((max(ended) - min(began)).total_seconds())}")
+        facts.append(f"took {duration((max(ended) - min(began)).total_seconds())}")
     seconds = [s["seconds"] for s in statuses if s.get("seconds") is not None]
     if len(seconds) > 1:
-        facts.append(f"{_duration(sum(seconds))} of runs")
+        facts.append(f"{duration(sum(seconds))} of runs")
     versions = sorted({s["labkit"] for s in statuses if s.get("labkit")})
     return [*facts, *(f"labkit {version}" for version in versions)]
-
-
-def _duration(seconds: float) -> str:
-    """`1.2 s`, `3 min 20 s`, `2 h 5 min`."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
 def _reasons(records: Sequence[Record]) -> dict[tuple[str, str], list[Record]]:

@@ -9,8 +9,8 @@ from statistics import mean
 from typing import Any
 
 from labkit.batch.job import Job
-from labkit.batch.progress import duration
 from labkit.batch.schedule import Again
+from labkit.core.formatting import duration
 from labkit.core.table import Table
 
 MOST = 20  # failures that are told one by one

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from labkit.core.formatting import file_size
+
 if TYPE_CHECKING:
     from labkit.deploy.choice import Choice, Measured
 
@@ -47,7 +49,7 @@ def _chosen(choice: Choice, floating: Measured | None) -> Iterator[str]:
     what = "fastest" if choice.target == "latency" else "smallest"
     yield (
         f"Take {row.name}: the {what} here that keeps mAP50-95 within {choice.max_drop:g} "
-        f"({_ms(row):.2f} ms with {_threads(choice)}, {row.size / 1e6:.2f} MB, "
+        f"({_ms(row):.2f} ms with {_threads(choice)}, {file_size(row.size)}, "
         f"mAP50-95 {row.map:.3f}{_against(choice)})."
     )
     if floating is not None and floating is not row:
@@ -89,7 +91,7 @@ def _int8(choice: Choice, floating: Measured | None) -> Iterator[str]:
             yield (
                 f"int8 is not worth it here for speed: its best recipe, {fastest.name}, is "
                 f"{gain:.2f} times as fast as {floating.name}. It does save size: "
-                f"{small.size / 1e6:.2f} MB instead of {floating.size / 1e6:.2f}."
+                f"{file_size(small.size)} instead of {file_size(floating.size)}."
             )
         else:
             yield f"int8 is worth it here: {gain:.2f} times as fast as fp32 with {fastest.name}."

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from labkit.core.formatting import number
 from labkit.diagnosis.evidence import FEW_LOSSES, Evidence, tail
-from labkit.diagnosis.words import change, num, remedy
+from labkit.diagnosis.words import change, remedy
 from labkit.training.findings import Finding
 from labkit.training.remedies import longer_steps, shorter_steps, usual_lr
 
@@ -38,9 +39,9 @@ def diverging(run: Evidence) -> Finding | None:
     changes = change(shorter_steps, run, run.lr)
     return Finding(
         "lr_too_high_diverging",
-        f"The loss went up instead of down: {num(losses[0])} at the start, {num(losses.max())} "
-        f"at its worst and about {num(end)} at step {run.steps:,}. A learning rate of "
-        f"{num(run.lr)} throws the weights far beyond the valley.",
+        f"The loss went up instead of down: {number(losses[0])} at the start, "
+        f"{number(losses.max())} at its worst and about {number(end)} at step {run.steps:,}. "
+        f"A learning rate of {number(run.lr)} throws the weights far beyond the valley.",
         remedy("Take shorter steps", changes),
         {"step": run.steps, "lr": run.lr, "start": float(losses[0]), "end": end},
         changes,
@@ -58,9 +59,9 @@ def spoilt(run: Evidence) -> Finding | None:
     changes = change(shorter_steps, run, run.lr)
     return Finding(
         "lr_too_high_diverging",
-        f"The loss leapt from {num(losses[0])} to {num(peak)} at step {step:,}, and came back no "
-        f"lower than a guess's: {num(tail(losses))} at step {run.steps:,}. A step with a learning "
-        f"rate of {num(run.lr)} has spoilt the weights.",
+        f"The loss leapt from {number(losses[0])} to {number(peak)} at step {step:,}, and "
+        f"came back no lower than a guess's: {number(tail(losses))} at step {run.steps:,}. "
+        f"A step with a learning rate of {number(run.lr)} has spoilt the weights.",
         remedy("Take shorter steps", changes),
         {
             "step": step,
@@ -86,9 +87,9 @@ def oscillating(run: Evidence) -> Finding | None:
     return Finding(
         "lr_too_high_oscillating",
         f"The loss jumps up and down instead of settling: in the second half of the run it "
-        f"changes by {num(swing)} from one evaluation to the next, between {num(late.min())} and "
-        f"{num(late.max())}. Steps with a learning rate of {num(run.lr)} jump across the "
-        "valley.",
+        f"changes by {number(swing)} from one evaluation to the next, between "
+        f"{number(late.min())} and {number(late.max())}. "
+        f"Steps with a learning rate of {number(run.lr)} jump across the valley.",
         remedy("Take shorter steps", changes),
         {"step": run.steps, "lr": run.lr, "swing": swing, "rises": rises},
         changes,
@@ -110,9 +111,9 @@ def lr_too_low(run: Evidence) -> Finding | None:
     changes = change(longer_steps, run, run.lr)
     return Finding(
         "lr_too_low",
-        f"The loss is still falling, but slowly: from {num(losses[0], 4)} to "
-        f"{num(losses[-1], 4)} in {run.steps:,} steps. An update changes the weights by "
-        f"{num(ratio)} of their size; about 1/1000 is usual.",
+        f"The loss is still falling, but slowly: from {number(losses[0], 4)} to "
+        f"{number(losses[-1], 4)} in {run.steps:,} steps. An update changes the weights by "
+        f"{number(ratio)} of their size; about 1/1000 is usual.",
         remedy("Take longer steps", changes),
         {"step": run.steps, "lr": run.lr, "update_ratio": ratio},
         changes,
@@ -134,9 +135,9 @@ def overfitting(run: Evidence) -> Finding | None:
     changes = {"steps": at} if at and run.recipe else {}
     return Finding(
         "overfitting",
-        f"The network learns its samples by heart: the validation loss was {num(low)} at step "
-        f"{at:,} and is {num(end)} now, while the training loss fell from {num(train[best])} "
-        f"to {num(tail(train))}.",
+        f"The network learns its samples by heart: the validation loss was {number(low)} at step "
+        f"{at:,} and is {number(end)} now, while the training loss fell from {number(train[best])} "
+        f"to {number(tail(train))}.",
         remedy("Stop earlier", changes) + " More samples, weight decay or a smaller network "
         "help, too.",
         {"step": at, "lowest": low, "end": end, "training": tail(train)},

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from labkit.core.formatting import number
 from labkit.diagnosis.evidence import Evidence
-from labkit.diagnosis.words import change, num, remedy
+from labkit.diagnosis.words import change, remedy
 from labkit.training.findings import Finding
 from labkit.training.remedies import open_activation, random_start, usual_lr
 
@@ -29,8 +30,8 @@ def exploding_activations(run: Evidence) -> Finding | None:
     return Finding(
         "exploding_activations",
         f"Before the first step the signal grows from layer to layer: its std is "
-        f"{num(sizes[0])} times the inputs' in {places[0]} and "
-        f"{num(sizes[where])} times in {layer}.",
+        f"{number(sizes[0])} times the inputs' in {places[0]} and "
+        f"{number(sizes[where])} times in {layer}.",
         remedy("Start from smaller weights, of the size that keeps the signal steady", changes),
         {"step": 0, "layer": layer, "std": sizes},
         changes,
@@ -48,9 +49,9 @@ def vanishing_activations(run: Evidence) -> Finding | None:
     changes = change(random_start, run)
     return Finding(
         "vanishing_activations",
-        f"The signal dies on its way: before the first step its std is {num(sizes[0][0])} times "
-        f"the inputs' in {run.start.layers[0]} and {num(sizes[0][where])} times in {layer}; at "
-        f"step {run.steps:,} it is {num(sizes[-1][where])} times there.",
+        f"The signal dies on its way: before the first step its std is {number(sizes[0][0])} times "
+        f"the inputs' in {run.start.layers[0]} and {number(sizes[0][where])} times in {layer}; at "
+        f"step {run.steps:,} it is {number(sizes[-1][where])} times there.",
         remedy("Start from larger weights, of the size that keeps the signal steady", changes),
         {"step": run.steps, "layer": layer, "std": sizes[0], "std_at_the_end": sizes[-1]},
         changes,
@@ -67,7 +68,7 @@ def exploding_gradients(run: Evidence) -> Finding | None:
     return Finding(
         "exploding_gradients",
         f"Before the first step the gradient grows on its way back: in {flow.layers[0]} it is "
-        f"{num(ratio)} times as large as in the output.",
+        f"{number(ratio)} times as large as in the output.",
         remedy("Start from smaller weights", changes),
         {"step": 0, "layer": flow.layers[0], "ratio": ratio, "gradients": flow.gradients},
         changes,
@@ -95,8 +96,8 @@ def vanishing_gradients(run: Evidence) -> Finding | None:
         changes = changes | {"lr": usual}  # too long for gradients that do arrive
     return Finding(
         "vanishing_gradients",
-        f"The gradient shrinks on its way back: in {first.layers[0]} it is {num(ratio)} times "
-        f"that of the output, and {num(ratios[-1])} times at step {run.steps:,}.{why}",
+        f"The gradient shrinks on its way back: in {first.layers[0]} it is {number(ratio)} times "
+        f"that of the output, and {number(ratios[-1])} times at step {run.steps:,}.{why}",
         remedy(words, changes),
         {
             "step": run.steps,

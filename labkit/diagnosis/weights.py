@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from labkit.core.formatting import number
 from labkit.diagnosis.evidence import Evidence
 from labkit.diagnosis.units import DEAD
-from labkit.diagnosis.words import change, layers, names, num, remedy
+from labkit.diagnosis.words import change, layers, names, remedy
 from labkit.training.findings import Finding
 from labkit.training.remedies import longer_steps, random_start
 
@@ -30,7 +31,7 @@ def frozen(run: Evidence) -> Finding | None:
         return None  # dead units tell more
     if gradient > 0:
         why = (
-            f"steps of {num(run.lr)} times a gradient of at most {num(gradient)} are lost in "
+            f"steps of {number(run.lr)} times a gradient of at most {number(gradient)} are lost in "
             "rounding"
         )
         words, changes = "Take longer steps", change(longer_steps, run, run.lr)

@@ -23,13 +23,6 @@ def _told(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value or "its defaults")
 
 
-def num(value: float, digits: int = 3) -> str:
-    """A number as a reader wants to see it: 4,690 and 0.00154, but 1.2e-05."""
-    if 1000 <= abs(value) < 1e6:
-        return f"{float(f'{value:.{digits}g}'):,.0f}"
-    return f"{value:.{digits}g}"
-
-
 def layers(tensors: list[str]) -> list[str]:
     """The layers that own these weights."""
     return [tensor.removesuffix(".weight") for tensor in tensors]

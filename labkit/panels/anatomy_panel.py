@@ -12,6 +12,7 @@ from torch import nn
 
 from labkit import views
 from labkit.core.errors import LabError, unknown
+from labkit.core.formatting import file_size
 from labkit.core.table import show
 from labkit.figures import changes_by_depth, filter_images, tensors_by_depth
 from labkit.figures.base import Spec
@@ -105,9 +106,9 @@ class AnatomyPanel:
         kinds = Counter(info.kind for info in self.tensors.values())
         learned = sum(info.count for info in self.tensors.values() if info.kind != "buffer")
         counted = ", ".join(f"{n} {PLURALS[kind] if n > 1 else kind}" for kind, n in kinds.items())
-        size = sum(info.bytes for info in self.tensors.values()) / 1e6
+        size = sum(info.bytes for info in self.tensors.values())
         what = f"{self.weights.architecture}: " if self.weights.architecture else ""
-        said = f"{what}{learned:,} learned values, {size:.3g} MB in tensors: {counted}."
+        said = f"{what}{learned:,} learned values, {file_size(size)} in tensors: {counted}."
         return [said, *(self.changes.words() if self.changes is not None else [])]
 
     def facts(self) -> dict[str, object]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from labkit.core.errors import LabError
 from labkit.core.executors import SynchronousExecutor, ThreadExecutor
+from labkit.core.formatting import rough_duration
 from labkit.core.table import Table
 from labkit.figures import Spec
 from labkit.figures.finetuning import fine_tuning_curves, layer_updates
@@ -413,7 +414,7 @@ def status(run: LiveRun | None, spec: FineTune) -> str:
             text += f" (kept: {best.map50:.3f} of epoch {best.epoch})"
         parts.append(text)
     if run.state == "running" and math.isfinite(run.seconds_left):
-        parts.append(f"about {duration(run.seconds_left)} left")
+        parts.append(f"about {rough_duration(run.seconds_left)} left")
     if run.result is not None:
         parts.append(f"weights in {html.escape(short(run.result.best))}")
     return " · ".join(parts)
@@ -423,14 +424,6 @@ def short(path: Path) -> str:
     """A path as people write it: from their home folder where it is there."""
     home = Path.home()
     return f"~/{path.relative_to(home).as_posix()}" if path.is_relative_to(home) else str(path)
-
-
-def duration(seconds: float) -> str:
-    """`40 s`, `3 min`, `2 h 10 min`: no more than anybody can know in advance."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s" if seconds < 20 else f"{round(seconds, -1):.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def used_words(used: Used) -> str:

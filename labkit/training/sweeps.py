@@ -13,6 +13,7 @@ from typing import Any, overload
 import numpy as np
 
 from labkit.core.errors import LabError, RecipeError
+from labkit.core.formatting import memory_size, rough_duration
 from labkit.core.threads import one_thread
 from labkit.recipe.recipe import Recipe
 from labkit.training.ensemble import Ensemble, kind
@@ -63,7 +64,7 @@ def check_size(recipe: Recipe, members: int, most: int) -> None:
         cost = estimate(recipe, members)
         raise LabError(
             f"{members:,} members are more than {most:,}: they would take about "
-            f"{_bytes(cost.memory)} of memory and {_seconds(cost.seconds)} here. "
+            f"{memory_size(cost.memory)} of memory and {rough_duration(cost.seconds)} here. "
             f"Give fewer values, or most={members} if you mean it"
         )
 
@@ -98,14 +99,6 @@ def estimate(recipe: Recipe, members: int) -> Cost:
     working = 8 * 4 * weights * members  # weights, gradients, the optimizer's state
     losses = 32 * recipe.steps * members
     return Cost(2 * min(kept, SNAPSHOT_BYTES) + working + losses, each * members * recipe.steps)
-
-
-def _bytes(count: int) -> str:
-    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
-
-
-def _seconds(count: float) -> str:
-    return f"{count / 60:.0f} minutes" if count >= 120 else f"{count:.0f} seconds"
 
 
 class Histories(Sequence[History]):

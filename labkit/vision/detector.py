@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from labkit.core.formatting import file_size
 from labkit.vision.network import build, build_random
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class Detector:
             "format": weights.format,
         }
         if weights.size:
-            found["on disk"] = f"{weights.size / 1e6:.2f} MB"
+            found["on disk"] = file_size(weights.size)
         if weights.date:
             found["date"] = weights.date
         if weights.sha256:

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from labkit.core.formatting import file_size
 from labkit.core.table import Table
 from labkit.weights.anatomy import kind_of
 from labkit.weights.file import Weights
@@ -49,7 +50,7 @@ def tables(weights: Weights, largest: int = LARGEST) -> list[Table]:
     facts = [
         ("file", weights.path),
         ("format", weights.format),
-        ("size", f"{megabytes(weights.size)} ({weights.size:,} bytes)"),
+        ("size", f"{file_size(weights.size)} ({weights.size:,} bytes)"),
         ("SHA-256", weights.sha256),
         ("architecture", weights.architecture),
         ("task", weights.task),
@@ -65,7 +66,7 @@ def tables(weights: Weights, largest: int = LARGEST) -> list[Table]:
     return [
         Table({"what": name, "value": printable(value)} for name, value in facts if value),
         Table(
-            {**row, "values": f"{row['values']:,}", "bytes": megabytes(row["bytes"])}
+            {**row, "values": f"{row['values']:,}", "bytes": file_size(row["bytes"])}
             for row in _kinds(weights)
         ),
         Table(
@@ -79,13 +80,6 @@ def tables(weights: Weights, largest: int = LARGEST) -> list[Table]:
             for name, tensor in _largest(weights, largest)
         ),
     ]
-
-
-def megabytes(size: int) -> str:
-    """`5.49 MB`, in kilobytes below one of them, in bytes below one of those."""
-    if size < 1e3:
-        return f"{size} B"
-    return f"{size / 1e6:.2f} MB" if size >= 1e6 else f"{size / 1e3:.2f} kB"
 
 
 def _dtype(tensor: Tensor) -> str:

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from labkit.batch import progress
-from labkit.batch.progress import Progress, duration
+from labkit.batch.progress import Progress
 
 
 class Terminal(io.StringIO):
@@ -98,11 +98,3 @@ def test_the_time_that_remains(done, parallel, expected):
         shown.ended("done", 10.0)
     shown.now(0, parallel)
     assert shown.remaining() == expected
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.2, "0 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (3599, "59 min 59 s"), (7500, "2 h 5 min")],
-)
-def test_durations_for_people(seconds, text):
-    assert duration(seconds) == text

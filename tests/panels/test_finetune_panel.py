@@ -17,7 +17,7 @@ from labkit.core.executors import SynchronousExecutor
 from labkit.core.parameters import parameters
 from labkit.panels import FineTunePanel, finetune_panel, painter
 from labkit.panels.finetune_controls import FineTuneControls
-from labkit.panels.finetune_panel import duration, status
+from labkit.panels.finetune_panel import status
 from labkit.training.findings import Finding
 from labkit.vision.finetuning import FineTune, StepRecord, diagnosis
 from labkit.vision.finetuning.live_run import LiveRun
@@ -327,14 +327,6 @@ def test_every_field_has_a_control():
     assert set(controls.fields) == set(parameters(FineTune))
     groups = {p.group for name, p in parameters(FineTune).items() if name not in controls.first}
     assert groups <= set(controls.folded), "a group that no heading shows"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.2, "1 s"), (12.4, "12 s"), (43, "40 s"), (100, "2 min"), (7801, "2 h 10 min")],
-)
-def test_time_is_told_as_far_as_it_is_known(seconds, text):
-    assert duration(seconds) == text
 
 
 def test_the_time_left_is_in_the_status(monkeypatch):
