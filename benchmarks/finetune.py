@@ -132,7 +132,7 @@ def stock(spec: FineTune, folder: Path, as_many: bool) -> dict[str, float]:
     from labkit.core.threads import idle_cores
     from labkit.vision.data import open_data
     from labkit.vision.detector import open_detector
-    from labkit.vision.finetuning.trainer import settings
+    from labkit.vision.finetuning.settings import settings
 
     data, start = open_data(spec.data), open_detector(spec.weights)
     model: Any = start.model

@@ -1,8 +1,8 @@
 from .spec import FineTune as FineTune
 from .run import finetune as finetune
 from .run import resume as resume
-from .run import open_run as open_run
-from .best_run import best_run as best_run
+from .past_runs import open_run as open_run
+from .past_runs import best_run as best_run
 from .records import StepRecord as StepRecord
 from .records import EpochRecord as EpochRecord
 from .records import Used as Used

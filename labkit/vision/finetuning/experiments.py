@@ -31,15 +31,6 @@ class HeadStart:
     scratch: FineTuned
 
     @property
-    def epochs_saved(self) -> int | None:
-        """In how many fewer epochs the pre-trained run reached the other's final mAP50.
-
-        None where it did not.
-        """
-        reached = self.reached
-        return None if reached is None else self.scratch.epochs[-1].epoch - reached
-
-    @property
     def reached(self) -> int | None:
         """The epoch in which the pre-trained run reached the other's final mAP50."""
         return self.pretrained.epochs_to(self.scratch.epochs[-1].map50)
@@ -127,7 +118,7 @@ def forgetting(
 ) -> Forgetting:
     """Fine-tune once for every freeze depth and learning rate; watch old and new classes.
 
-    See `labkit.vision.finetuning.forgetting` for how the old classes are asked for.
+    See `labkit.vision.finetuning.old_task` for how the old classes are asked for.
 
     Args:
         spec: what to run; its `remember` names the old data.

@@ -79,7 +79,7 @@ class EpochRecord(NamedTuple):
         seconds: for training and evaluating it.
         best: whether it was the best until then.
         old_map50: mAP50 on the old data's validation split, with the old classes' rows of
-            the head (see `labkit.vision.finetuning.forgetting`); None without `remember`.
+            the head (see `labkit.vision.finetuning.old_task`); None without `remember`.
     """
 
     epoch: int

@@ -10,11 +10,9 @@ trackers, plots and the network (none are called).
 from __future__ import annotations
 
 import math
-import os
 import random
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -28,15 +26,16 @@ from labkit.core.ultralytics import ultralytics
 ultralytics()  # before the imports below: they are its
 
 from ultralytics.data.build import build_dataloader  # noqa: E402
-from ultralytics.data.dataset import YOLODataset  # noqa: E402
 from ultralytics.models.yolo.detect import DetectionTrainer  # noqa: E402
 from ultralytics.utils.torch_utils import ModelEMA  # noqa: E402
 
 from labkit.vision.detector import Detector  # noqa: E402
 from labkit.vision.evaluation import Metrics, evaluate  # noqa: E402
+from labkit.vision.finetuning.images import Images  # noqa: E402
 from labkit.vision.finetuning.network import TrainedDetector, pick_precision  # noqa: E402
 from labkit.vision.finetuning.recording import Recorder  # noqa: E402
 from labkit.vision.finetuning.records import GridRecord, StepRecord, Used  # noqa: E402
+from labkit.vision.finetuning.settings import settings, used  # noqa: E402
 from labkit.vision.finetuning.spec import FineTune  # noqa: E402
 
 if TYPE_CHECKING:
@@ -79,33 +78,6 @@ class Collapsed(Exception):  # noqa: N818  (a signal, no error)
     def __init__(self, step: int, loss: float) -> None:
         super().__init__(f"step {step}: loss {loss}")
         self.step, self.loss = step, loss
-
-
-class Images(YOLODataset):  # type: ignore[misc]
-    """Ultralytics' data set over files that are checked already: nothing is read twice.
-
-    Its own would scan the labels again, and leave a `labels.cache` among the user's files.
-    """
-
-    def __init__(self, data_set: DataSet, split: str, **settings: Any) -> None:
-        self._checked = (data_set, split)
-        super().__init__(img_path="", data=data_set.config(), task="detect", **settings)
-
-    def get_img_files(self, img_path: Any) -> list[str]:
-        """The image files, in the order of `get_labels`."""
-        data_set, split = self._checked
-        return [str(path) for path in getattr(data_set, split)]
-
-    def get_labels(self) -> list[dict[str, Any]]:
-        """The labels, as they were read when the data set was checked."""
-        data_set, split = self._checked
-        return data_set.records(split)
-
-    def cache_images(self) -> None:
-        """Decode and fit every image once, without a progress bar."""
-        with ThreadPoolExecutor(os.cpu_count()) as threads:
-            for i, found in enumerate(threads.map(self.load_image, range(self.ni))):
-                self.ims[i], self.im_hw0[i], self.im_hw[i] = found
 
 
 class FineTuner(DetectionTrainer):  # type: ignore[misc]
@@ -295,9 +267,9 @@ class FineTuner(DetectionTrainer):  # type: ignore[misc]
     @property
     def rate(self) -> float:
         """The learning rate of weights, now."""
-        return float(self._group()["lr"])
+        return float(self.weight_group()["lr"])
 
-    def _group(self) -> dict[str, Any]:
+    def weight_group(self) -> dict[str, Any]:
         """The optimizer's group of decayed weights (MuSGD has two, the plain one is last)."""
         groups = self.optimizer.param_groups
         chosen = [g for g in groups if g.get("param_group") in ("weight", "muon") and g["params"]]
@@ -412,83 +384,10 @@ class FineTuner(DetectionTrainer):  # type: ignore[misc]
             self.model.criterion.update()
 
     def used(self) -> Used:
-        """The settings in force, read from the optimizer and the loader, not from the spec."""
-        group, spec = self._group(), self.spec
-        betas = group.get("betas")
-        trained = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
-        notes = list(spec.notes())
-        schedule: str = spec.schedule
-        if schedule != "constant":
-            schedule += f" to {self.lf(self.epochs):g} of lr" if spec.final_lr else " to 0"
-        if spec.warmup:
-            schedule += f", after {self._get_warmup_iterations(len(self.train_loader))} steps up"
-        return Used(
-            optimizer=type(self.optimizer).__name__,
-            lr=float(group["initial_lr"]),
-            momentum=betas[0] if betas else group.get("momentum"),
-            betas=tuple(betas) if betas else None,
-            weight_decay=float(group["weight_decay"]),
-            schedule=schedule,
-            batch=self.train_loader.batch_size or spec.batch,
-            steps=len(self.train_loader) * self.epochs,
-            images=len(self.train_loader.dataset),
-            parameters=trained,
-            frozen_parameters=sum(p.numel() for p in self.model.parameters()) - trained,
-            device=str(self.device),
-            precision=str(self.network.precision).removeprefix("torch."),
-            threads=torch.get_num_threads(),
-            notes=tuple(notes),
-        )
+        """The settings in force, read back."""
+        return used(self, self.spec)
 
 
 def parts(items: dict[str, Tensor]) -> dict[str, float]:
     """`box_loss` … as plain numbers under short names."""
     return {name.removesuffix("_loss"): float(value) for name, value in items.items()}
-
-
-def settings(spec: FineTune, folder: Path) -> dict[str, Any]:
-    """`spec` as Ultralytics' training arguments (see its "Train settings")."""
-    plain = {} if spec.augmentation else dict.fromkeys(
-        ("hsv_h", "hsv_s", "hsv_v", "degrees", "translate", "scale", "shear", "perspective",
-         "flipud", "fliplr", "mixup", "cutmix", "copy_paste", "erasing"), 0.0
-    )  # fmt: skip
-    return {
-        "task": "detect",
-        "mode": "train",
-        "model": "yolo26n.yaml",  # a name it knows; the network itself is handed in
-        "data": "",
-        "save_dir": str(folder),
-        "epochs": spec.epochs,
-        "patience": 0,
-        "imgsz": spec.image_size,
-        "batch": spec.batch,
-        "nbs": spec.batch,  # one update a batch: what is called a step is one
-        "freeze": list(spec.frozen),
-        "optimizer": spec.optimizer,
-        "lr0": spec.lr,
-        "lrf": spec.final_lr,
-        "momentum": spec.momentum,
-        "weight_decay": spec.weight_decay,
-        "cos_lr": spec.schedule == "cosine",
-        "warmup_epochs": spec.warmup,
-        "warmup_bias_lr": 0.0,
-        "warmup_momentum": spec.momentum,
-        "seed": spec.seed,
-        "device": pick(spec.device),
-        "amp": False,  # TrainedDetector has its own
-        "quantize": 8 if spec.qat else None,
-        "plots": False,
-        "save": False,
-        "val": True,
-        "verbose": False,
-        "mosaic": spec.mosaic,
-        "close_mosaic": 0 if spec.mosaic == 0 else max(1, spec.epochs // 4),
-        **plain,
-    }
-
-
-def pick(device: str) -> str:
-    """`cpu`, or `0` for the GPU, as Ultralytics names them."""
-    from labkit.training.trainer import pick_device
-
-    return "cpu" if pick_device(device).type == "cpu" else "0"

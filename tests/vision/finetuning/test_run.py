@@ -15,6 +15,7 @@ from labkit.vision.data import open_data
 from labkit.vision.detector import open_detector
 from labkit.vision.evaluation import evaluate
 from labkit.vision.finetuning import checkpoint, finetune, open_run, resume, run
+from labkit.vision.finetuning.run_folder import RunFolder
 from labkit.vision.finetuning.transfer import build
 from labkit.weights.load import load
 from tests.vision.finetuning import tiny
@@ -142,7 +143,8 @@ def test_statistics_of_frozen_layers_move_where_they_may(made, tmp_path):
 def test_it_trains_as_ultralytics_does(made, tmp_path):
     """The oracle: `DetectionTrainer` with the same arguments, weights and random numbers."""
     from labkit.core.ultralytics import silent, ultralytics
-    from labkit.vision.finetuning.trainer import FineTuner, settings
+    from labkit.vision.finetuning.settings import settings
+    from labkit.vision.finetuning.trainer import FineTuner
 
     ultralytics()
     from ultralytics.models.yolo.detect import DetectionTrainer
@@ -255,11 +257,11 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(whole, tmp_path, monkey
             patch.setattr(owner, name, counted)
 
         if moment == "the best weights":
-            at(run._Run, "_save_epoch", 2)
+            at(RunFolder, "write_weights", 2)
         elif moment == "the state":
             at(checkpoint, "write_state", 3)
         elif moment == "the end":
-            at(run._Run, "_end", 1)
+            at(RunFolder, "end", 1)
         with pytest.raises(Killed):
             finetune(out.spec, folder=tmp_path / "run", **hooks)
     with pytest.raises(FileError, match="resume"):

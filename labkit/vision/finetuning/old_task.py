@@ -1,11 +1,11 @@
-"""Forgetting: what the weights still know of the classes that they were trained on before.
+"""Forgetting: how well fine-tuned weights still find the classes they knew before.
 
 A fine-tuned detector has new class rows in its head and none for the old classes, so it
-cannot be asked about them directly. The old rows are kept on the side and put back for the
-measurement: everything that was fine-tuned, with the rows of the old classes at the end.
-That is how Li & Hoiem (2016, "Learning without Forgetting", section 3) measure what plain
-fine-tuning does to an old task: shared parameters as they are now, the old task's own ones
-as they were. Before the first step it gives exactly the old detector's mAP.
+cannot be evaluated on them directly. The old rows are kept and put back for the measurement:
+everything that was fine-tuned, with the rows of the old classes at the end. That is how Li &
+Hoiem (2016, "Learning without Forgetting", section 3) measure what plain fine-tuning does to
+an old task: shared parameters as they are now, the old task's own ones as they were. Before
+the first step it gives exactly the old detector's mAP.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from labkit.vision.data import DataSet
 
 
-class OldClasses:
-    """Asks a network that is being fine-tuned about the classes it knew before.
+class OldTask:
+    """Measures a network that is being fine-tuned on the classes it knew before.
 
     Args:
         old: the detector that fine-tuning starts from.
-        data: the old data; its validation split is asked for, which the old detector was
-            not trained on.
+        data: the old data; its validation split is used, which the old detector was not
+            trained on.
         image_size: pixels.
 
     Raises:
