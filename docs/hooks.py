@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -132,31 +133,33 @@ def api_page(package: str) -> str:
     for heading, name in public_names(package):
         if heading:
             lines.append(f"## {heading[0].upper()}{heading[1:]}")
-        lines.append(f"::: {package}.{name}")
+        lines.append(f"::: {name}")
     return "\n\n".join(lines)
 
 
 def public_names(package: str) -> Iterator[tuple[str, str]]:
-    """Headings (once, before their first name) and names of functions and classes."""
+    """Headings (once, before their first name) and full names of functions and classes.
+
+    A function that has the name of its module goes by its own place: `labkit.weights.load.load`.
+    """
     folder = ROOT.joinpath(*package.split("."))
     stub = folder / "__init__.pyi"
-    if not stub.exists():
-        listed = re.search(r"__all__ = \[(.*?)\]", (folder / "__init__.py").read_text(), re.DOTALL)
-        assert listed is not None
-        yield from (("", name) for name in re.findall(r'"(\w+)"', listed[1]) if not name.isupper())
-        return
-    heading = ""
-    for line in stub.read_text(encoding="utf-8").splitlines():
-        if line.startswith("# "):
-            heading = line[2:]
-        found = re.fullmatch(r"from \.(\S*) import (\w+) as \w+", line)
-        if not found or found[2].isupper() or found[2].startswith("_"):
-            continue  # registries have a page of their own
-        inside = folder.joinpath(*found[1].split("."))
-        if (inside / found[2]).is_dir() or ((inside / f"{found[2]}.py").exists() and not found[1]):
-            continue  # a whole module
-        yield heading, found[2]
-        heading = ""
+    text = (stub if stub.exists() else folder / "__init__.py").read_text(encoding="utf-8")
+    lines, heading = text.splitlines(), ""
+    for node in ast.parse(text).body:
+        if not isinstance(node, ast.ImportFrom) or not (node.level or node.module):
+            continue
+        if lines[node.lineno - 2].startswith("# "):
+            heading = lines[node.lineno - 2][2:]
+        module = f"{package}.{node.module or ''}" if node.level else str(node.module)
+        for name in (alias.name for alias in node.names):
+            inside = ROOT.joinpath(*module.split("."))
+            whole = (inside / name).is_dir() or (inside / f"{name}.py").exists()
+            if name.isupper() or name.startswith("_") or (whole and module == f"{package}."):
+                continue  # registries and packages have pages of their own
+            clash = (folder / f"{name}.py").exists()
+            yield heading, f"{module}.{name}" if clash else f"{package}.{name}"
+            heading = ""
 
 
 def names_page() -> str:

@@ -185,11 +185,16 @@ def test_the_api_has_every_public_function_and_class():
     hooks = part("hooks")
     listed = {name for _, name in hooks.public_names("labkit")}
     public = {
-        name
+        f"labkit.{name}"
         for name in labkit.__all__
         if callable(getattr(labkit, name)) and not name.isupper() and not name.startswith("_")
     }
     assert public <= listed
+
+
+def test_a_function_with_the_name_of_its_module_is_the_function():
+    listed = {name for _, name in part("hooks").public_names("labkit.weights")}
+    assert {"labkit.weights.load.load", "labkit.weights.Weights"} <= listed
 
 
 def test_a_bar_does_not_end_a_cell():
