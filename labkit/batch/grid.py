@@ -11,7 +11,7 @@ from typing import Any
 
 from labkit.batch.parameters import NotebookParameter, typed
 from labkit.batch.values import MOST_RUNS, check_size, from_texts, from_value, one_value
-from labkit.core.errors import FileError, LabError, nearest
+from labkit.core.errors import FileError, LabError, misnamed
 
 
 def grid(*, most: int = MOST_RUNS, **values: Iterable[Any]) -> list[dict[str, Any]]:
@@ -207,9 +207,7 @@ def read_grid(path: Path) -> GridSpec:
 
 
 def _unknown(key: Any) -> str:
-    guess = nearest(key, KEYS)
-    hint = f" did you mean {guess!r}?" if guess else ""
-    return f"{key!r} is not known:{hint} Known: {', '.join(KEYS)}."
+    return misnamed(f"{key!r} is not known", key, KEYS)
 
 
 def replaced(file: GridSpec, options: GridSpec) -> GridSpec:

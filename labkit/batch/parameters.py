@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from labkit.core.errors import LabError, RecipeError, nearest
+from labkit.core.errors import LabError, RecipeError, misnamed
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -116,12 +116,7 @@ def check_parameters(
 
 def unknown_parameter(name: Any, known: Mapping[str, Any], owner: str = "this notebook") -> str:
     """One sentence for a name that is no parameter of `owner`."""
-    guess = nearest(name, known)
-    hint = f" did you mean {guess!r}?" if guess else ""
-    return (
-        f"{_shown(name)} is not a parameter of {owner}:{hint} "
-        f"Known: {', '.join(known) or 'none at all'}."
-    )
+    return misnamed(f"{_shown(name)} is not a parameter of {owner}", name, known)
 
 
 def typed(parameter: NotebookParameter, value: Any, *, text: bool = True) -> Any:

@@ -1,4 +1,4 @@
-"""Errors that speak to the person who made the slip."""
+"""Errors whose messages say what was wrong and what would be right."""
 
 from __future__ import annotations
 
@@ -32,8 +32,22 @@ def nearest(name: object, known: Iterable[str]) -> str | None:
 
 
 def unknown(field: str, name: object, known: Iterable[str]) -> str:
-    """One sentence for a name that is not among `known`, with the nearest match first."""
+    """What to say of a field's value that is not among `known`."""
+    known = list(known)
+    options = f"Choose from {', '.join(known)}."
+    return misnamed(f"{field}={name!r} is not known", name, known, options=options)
+
+
+def misnamed(problem: str, name: object, known: Iterable[str], *, options: str = "") -> str:
+    """What to say of any name that is not among `known`, with the nearest match first.
+
+    Args:
+        problem: what is wrong, without a full stop (`"lrr is not a field"`).
+        name: what was given.
+        known: what would be right.
+        options: the sentence that lists it; by default `Known: a, b.`
+    """
     known = list(known)
     guess = nearest(name, known)
-    hint = f" did you mean {guess!r}?" if guess else ""
-    return f"{field}={name!r} is not known:{hint} Choose from {', '.join(known)}."
+    first = f"{problem}: did you mean {guess!r}?" if guess else f"{problem}."
+    return f"{first} {options or 'Known: ' + (', '.join(known) or 'none') + '.'}"

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
 
-from labkit.core.errors import nearest
+from labkit.core.errors import misnamed
 
 Scale = Literal["linear", "log", "text"]
 
@@ -150,10 +150,7 @@ def explain(
     for problem in error.errors():
         name = str(problem["loc"][0]) if problem["loc"] else ""
         if problem["type"] == "extra_forbidden":
-            guess = nearest(name, known)
-            hint = f" did you mean {guess!r}?" if guess else ""
-            fields = ", ".join(known) or "none"
-            lines.append(f"{where}{name} is not a field{owner}:{hint} Known: {fields}.")
+            lines.append(misnamed(f"{where}{name} is not a field{owner}", name, known))
         elif problem["type"] == "value_error":
             lines.append(str(problem["ctx"]["error"]))
         else:

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 import torch
 
-from labkit.core.errors import LabError, nearest, unknown
+from labkit.core.errors import LabError, misnamed, unknown
 
 Zero = Literal["symmetric", "affine"]
 Per = Literal["channel", "tensor"]
@@ -82,12 +82,10 @@ class Scheme:
                 given[name] = float(word)
             except ValueError:
                 words = [known for choice in _CHOICES.values() for known in choice]
-                guess = nearest(word, words)
-                hint = f" did you mean {guess!r}?" if guess else ""
-                raise LabError(
-                    f"scheme {scheme!r}: {word!r} is not known:{hint} Choose one of each: "
-                    f"{'; '.join(' or '.join(choice) for choice in _CHOICES.values())}."
-                ) from None
+                each = "; ".join(" or ".join(choice) for choice in _CHOICES.values())
+                problem = f"scheme {scheme!r}: {word!r} is not known"
+                options = f"Choose one of each: {each}."
+                raise LabError(misnamed(problem, word, words, options=options)) from None
         return cls(**given)  # type: ignore[arg-type]
 
     def __str__(self) -> str:

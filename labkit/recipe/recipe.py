@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ValidationError, field_validator, model_validator
 from torch import nn
 
-from labkit.core.errors import RecipeError, nearest
+from labkit.core.errors import RecipeError, misnamed
 from labkit.core.parameters import Strict, explain, knob, parameters, parse, spell
 from labkit.core.registry import Entry
 from labkit.recipe.initialize import INITS
@@ -285,9 +285,7 @@ def _read(text: str) -> dict[str, Any]:
             raise RecipeError(f"{part!r} is not understood: write name=value, as in lr=0.01")
         name, value, inner = found.groups()
         if name not in fields:
-            guess = nearest(name, fields)
-            hint = f" did you mean {guess!r}?" if guess else ""
-            raise RecipeError(f"{name} is not a field:{hint} Known: {', '.join(fields)}.")
+            raise RecipeError(misnamed(f"{name} is not a field", name, fields))
         if name in values:
             raise RecipeError(f"{name} is given twice: {text}")
         values[name] = parse(fields[name], value)

@@ -13,7 +13,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from labkit.core.errors import FileError, LabError, nearest
+from labkit.core.errors import FileError, LabError, misnamed
 from labkit.vision import data_yaml
 from labkit.vision.labels import IMAGES, Labelled, examine, label_path, shown
 from labkit.vision.problems import Problem, Problems
@@ -347,12 +347,11 @@ def _name(path: Path) -> str:
 
 def _not_found(name: str) -> str:
     known = [*sets.SETS, *(path.name for path in data_yaml.shipped_folder().glob("*.yaml"))]
-    guess = nearest(name, known)
-    hint = f" Did you mean {guess!r}?" if guess else ""
-    return (
-        f"there is no data set {name!r}.{hint} It can be {', '.join(map(repr, sets.SETS))}, the "
-        "path of a YOLO data.yaml, or a name that Ultralytics knows, as 'coco8.yaml'"
+    options = (
+        f"It can be {', '.join(map(repr, sets.SETS))}, the path of a YOLO data.yaml, or a name "
+        "that Ultralytics knows, such as 'coco8.yaml'"
     )
+    return misnamed(f"there is no data set {name!r}", name, known, options=options)
 
 
 def _hash_of_pair(image: Path) -> bytes:

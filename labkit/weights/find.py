@@ -6,7 +6,7 @@ import os
 from importlib.resources import files
 from pathlib import Path
 
-from labkit.core.errors import FileError, unknown
+from labkit.core.errors import FileError, misnamed
 
 STARTER = "starter"
 
@@ -42,8 +42,8 @@ def _published(stem: str) -> bool:
 
     if stem not in GITHUB_ASSETS_STEMS:
         known = sorted(name for name in GITHUB_ASSETS_STEMS if name.startswith("yolo"))
-        near = unknown("weights", stem, known).partition(" Choose")[0]
-        raise FileError(f"{near} There is no such file, and no such model of Ultralytics.")
+        options = "There is no such file, and no such model of Ultralytics."
+        raise FileError(misnamed(f"weights={stem!r} is not known", stem, known, options=options))
     return True
 
 

@@ -6,7 +6,7 @@ import html
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from labkit.core.errors import LabError, nearest
+from labkit.core.errors import LabError, misnamed
 
 if TYPE_CHECKING:
     import ipywidgets
@@ -94,10 +94,9 @@ class Question:
 
     def _check(self, what: str, choice: str) -> None:
         if choice not in self.choices:
-            guess = nearest(choice, self.choices)
-            hint = f" did you mean {guess!r}?" if guess else ""
-            known = ", ".join(map(repr, self.choices))
-            raise LabError(f"{what}={choice!r} is not among the choices:{hint} Choose from {known}")
+            problem = f"{what}={choice!r} is not among the choices"
+            options = f"Choose from {', '.join(map(repr, self.choices))}."
+            raise LabError(misnamed(problem, choice, self.choices, options=options))
 
     def _ipython_display_(self) -> None:
         from IPython.display import display

@@ -151,7 +151,7 @@ def test_a_parameter_that_no_notebook_has(write):
 
 def test_seeds_need_a_seed(write):
     (line,) = refusal(write("a", "lr = 0.1"), read_options([], seeds=3))
-    assert line == "'seed' is not a parameter of this notebook: Known: lr."
+    assert line == "'seed' is not a parameter of this notebook. Known: lr."
 
 
 # --- what is wrong ---------------------------------------------------------------------

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from labkit.core.errors import FileError, LabError, RecipeError, nearest, unknown
+from labkit.core.errors import FileError, LabError, RecipeError, misnamed, nearest, unknown
 
 NAMES = ["adam", "adamw", "sgd"]
 
@@ -20,7 +20,20 @@ def test_unknown_names_field_value_guess_and_choices():
     assert unknown("optimizer", "adamm", NAMES) == (
         "optimizer='adamm' is not known: did you mean 'adam'? Choose from adam, adamw, sgd."
     )
-    assert "did you mean" not in unknown("optimizer", "quite another", NAMES)
+    assert unknown("optimizer", "quite another", NAMES) == (
+        "optimizer='quite another' is not known. Choose from adam, adamw, sgd."
+    )
+
+
+def test_a_misnamed_thing_has_its_problem_first_and_its_options_last():
+    problem = "lrr is not a field"
+    assert misnamed(problem, "lrr", ["lr", "steps"]) == (
+        "lrr is not a field: did you mean 'lr'? Known: lr, steps."
+    )
+    assert misnamed(problem, "lrr", []) == "lrr is not a field. Known: none."
+    assert misnamed(problem, "lrr", iter(["lr"]), options="Use lr.") == (
+        "lrr is not a field: did you mean 'lr'? Use lr."
+    )
 
 
 @pytest.mark.parametrize("kind", [LabError, RecipeError, FileError])

@@ -404,9 +404,9 @@ def test_a_link_that_leads_back_up_ends_somewhere(folder):
 
 
 def test_an_unknown_name_is_answered_with_the_nearest():
-    with pytest.raises(FileError, match="Did you mean 'cells'"):
+    with pytest.raises(FileError, match="did you mean 'cells'"):
         open_data("cels")
-    with pytest.raises(FileError, match=r"Did you mean 'coco8\.yaml'"):
+    with pytest.raises(FileError, match=r"did you mean 'coco8\.yaml'"):
         open_data("coco8.yml")
     with pytest.raises(FileError, match=r"data\.yaml"):
         open_data("/nowhere/data.yaml")

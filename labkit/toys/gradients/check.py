@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from labkit.core.errors import LabError, nearest
+from labkit.core.errors import LabError, misnamed
 from labkit.core.table import Table
 from labkit.core.threads import one_thread
 from labkit.recipe.recipe import Recipe
@@ -253,9 +253,7 @@ def _own(gradient: Callable[..., Any], who: Checkable) -> Arrays:
         )
     for key in found:
         if key not in shapes:
-            guess = nearest(key, shapes)
-            hint = f" did you mean {guess!r}?" if guess else ""
-            raise LabError(f"{name} returned {key!r}:{hint} Known: {', '.join(shapes)}")
+            raise LabError(misnamed(f"{name} returned {key!r}", key, shapes))
     missing = [key for key in shapes if key not in found]
     if missing:
         raise LabError(f"{name} returned no gradient for {', '.join(missing)}")

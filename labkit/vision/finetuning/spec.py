@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ValidationError, field_validator, model_validator
 
-from labkit.core.errors import RecipeError, nearest
+from labkit.core.errors import RecipeError, misnamed
 from labkit.core.parameters import Strict, explain, knob, parameters, parse, spell
 
 GRID = 32  # pixels: the coarsest stride of the detectors, so sizes are multiples of it
@@ -20,7 +20,7 @@ class FineTune(Strict):
     panel, the notebook and `labkit.core.parameters.parameters(FineTune)` show.
 
     Raises:
-        RecipeError: an unknown field or name (with the nearest match), a value outside
+        RecipeError: an unknown field or name (with the misnamed match), a value outside
             its limits, or a combination that cannot work.
     """
 
@@ -236,8 +236,6 @@ class FineTune(Strict):
             if not equals:
                 raise RecipeError(f"{part!r} is not understood: write name=value, as in lr=0.01")
             if name not in fields:
-                guess = nearest(name, fields)
-                hint = f" did you mean {guess!r}?" if guess else ""
-                raise RecipeError(f"{name} is not a field:{hint} Known: {', '.join(fields)}.")
+                raise RecipeError(misnamed(f"{name} is not a field", name, fields))
             values[name] = parse(fields[name], value)
         return cls(**values)
