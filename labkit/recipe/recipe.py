@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import ValidationError, field_validator, model_validator
@@ -261,7 +262,20 @@ class Recipe(Strict):
         Raises:
             RecipeError: what `Recipe` raises, or a part that is not `name=value`.
         """
-        return cls(**_read(text))
+        return cls.from_texts(split_text(text))
+
+    @classmethod
+    def from_texts(cls, texts: Mapping[str, str]) -> Recipe:
+        """The recipe whose fields are given one by one as text, as commands and panels do.
+
+        Args:
+            texts: by field. Spaces do no harm, and an entry may have its arguments in
+                brackets: `{"hidden": "8, 8", "init": "normal(std=0.1)"}`.
+
+        Raises:
+            RecipeError: as `from_text`.
+        """
+        return cls(**_read(texts))
 
     def replace_text(self, text: str) -> Recipe:
         """`replace`, with the changes written as in `to_text`: `optimizer=sgd lr=0.1`.
@@ -269,25 +283,46 @@ class Recipe(Strict):
         Raises:
             RecipeError: as `from_text`.
         """
-        return self.replace(**_read(text))
+        return self.replace(**_read(split_text(text)))
 
     def __hash__(self) -> int:
         return hash(self.to_text())
 
 
-def _read(text: str) -> dict[str, Any]:
-    """`name=value name=value(argument=value,…)` as keyword arguments of `Recipe`."""
+def split_text(text: str) -> dict[str, str]:
+    """A line as `Recipe.to_text` writes it, as the text of each field.
+
+    Returns:
+        What stands behind each `name=`, arguments in brackets included.
+
+    Raises:
+        RecipeError: a part that is not `name=value`, or a name that is there twice.
+    """
+    texts: dict[str, str] = {}
+    for part in text.split():
+        name, equals, value = part.partition("=")
+        if not equals or not re.fullmatch(r"\w+", name):
+            raise RecipeError(f"{part!r} is not understood: write name=value, as in lr=0.01")
+        if name in texts:
+            raise RecipeError(f"{name} is given twice: {text}")
+        texts[name] = value
+    return texts
+
+
+def _read(texts: Mapping[str, str]) -> dict[str, Any]:
+    """Fields given as texts, as keyword arguments of `Recipe`."""
     fields = parameters(Recipe)
     values: dict[str, Any] = {}
-    for part in text.split():
-        found = re.fullmatch(r"(\w+)=([^()]*)(?:\(([^()]*)\))?", part)
-        if not found:
-            raise RecipeError(f"{part!r} is not understood: write name=value, as in lr=0.01")
-        name, value, inner = found.groups()
+    for name, text in texts.items():
         if name not in fields:
             raise RecipeError(misnamed(f"{name} is not a field", name, fields))
-        if name in values:
-            raise RecipeError(f"{name} is given twice: {text}")
+        found = re.fullmatch(r"([^()]*)(?:\(([^()]*)\))?", text.strip())
+        if not found:
+            raise RecipeError(
+                f"{name}={text!r} is not understood: write a value, or an entry with its "
+                "arguments, as in init=normal(std=0.1)"
+            )
+        value, inner = found.groups()
         values[name] = parse(fields[name], value)
         if inner:
             values[f"{name}_args"] = _read_arguments(name, value, inner)
@@ -298,7 +333,10 @@ def _read_arguments(field: str, name: str, inner: str) -> dict[str, Any]:
     if field not in WITH_ARGUMENTS:
         raise RecipeError(f"{field} takes no arguments: ({inner})")
     known = REGISTRIES[field][name].parameters()
-    pairs = [item.partition("=")[::2] for item in inner.split(",")]
+    pairs = [
+        (key.strip(), value.strip())
+        for key, _, value in (item.partition("=") for item in inner.split(","))
+    ]
     if len(dict(pairs)) < len(pairs):
         raise RecipeError(f"{field}={name}({inner}) gives an argument twice")
     return {key: parse(known[key], item) if key in known else item for key, item in pairs}

@@ -10,7 +10,7 @@ import pytest
 
 from labkit.core.errors import RecipeError
 from labkit.core.parameters import Parameter, parameters
-from labkit.recipe.recipe import REGISTRIES, WITH_ARGUMENTS, Recipe
+from labkit.recipe.recipe import REGISTRIES, WITH_ARGUMENTS, Recipe, split_text
 from labkit.recipe.tasks import TASKS
 
 FIELDS = parameters(Recipe)
@@ -366,6 +366,7 @@ def test_share_strings_typed_by_hand():
         ("noise=0,1", "noise='0,1' is not allowed: give a number"),
         ("seed=1.5", "seed=1.5 is not allowed: give a whole number"),
         ("lrr=1", "lrr is not a field: did you mean 'lr'?"),
+        ("init=a)b", "init='a)b' is not understood: write a value"),
         ("lr=0.1 lr=0.2", "lr is given twice"),
         ("optimizer=adamm", "did you mean 'adam'?"),
         ("hidden=-8", "whole numbers such as 8,8"),
@@ -389,3 +390,45 @@ def test_a_malformed_share_string_is_explained(text, part):
     with pytest.raises(RecipeError) as caught:
         Recipe.from_text(text)
     assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        ({}, {}),
+        ({"hidden": "8, 4"}, {"hidden": (8, 4)}),  # as panels write it
+        ({"hidden": " 8-4 ", "lr": " 1e-3 "}, {"hidden": (8, 4), "lr": 0.001}),
+        ({"hidden": ""}, {"hidden": ()}),
+        (
+            {"init": "normal( std = 0.25 )", "optimizer": "adam(beta1=0.5, beta2=0.9)"},
+            {
+                "init": "normal",
+                "init_args": {"std": 0.25},
+                "optimizer": "adam",
+                "optimizer_args": {"beta1": 0.5, "beta2": 0.9},
+            },
+        ),
+        (
+            {"task": "xor", "seed": "3", "device": "cpu"},
+            {"task": "xor", "seed": 3, "device": "cpu"},
+        ),
+    ],
+    ids=str,
+)
+def test_fields_given_as_texts(texts, expected):
+    assert Recipe.from_texts(texts) == Recipe(**expected)
+
+
+def test_fields_given_as_texts_are_checked_like_any_other():
+    with pytest.raises(RecipeError, match="did you mean 'hidden'"):
+        Recipe.from_texts({"hiden": "8"})
+    with pytest.raises(RecipeError, match="lr='fast' is not allowed: give a number"):
+        Recipe.from_texts({"lr": "fast"})
+
+
+def test_a_line_is_split_into_the_text_of_each_field():
+    assert split_text("task=digits  init=normal(std=0.1) hidden=") == {
+        "task": "digits",
+        "init": "normal(std=0.1)",
+        "hidden": "",
+    }
