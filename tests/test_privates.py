@@ -37,7 +37,7 @@ SUBCLASSES = {
     "labkit.vision.finetuning.network:TrainedDetector": ("ultralytics",),
     "labkit.vision.finetuning.quantized:QuantizedTuner": ("ultralytics",),
     "labkit.vision.finetuning.trainer:FineTuner": ("ultralytics",),
-    "labkit.vision.finetuning.trainer:Images": ("ultralytics",),
+    "labkit.vision.finetuning.images:Images": ("ultralytics",),
     "labkit.warm.provisioner:WarmProvisioner": ("jupyter-client",),
     "labkit.warm.stream:PacedStream": ("ipykernel",),
 }
@@ -137,7 +137,7 @@ USED = [
     Used("torch:_foreach_norm", "vision.finetuning.trainer"),
     Used("torch:_tensor_str.PRINT_OPTS", "core.ultralytics"),
     Used("torch.utils._pytree:tree_map_only", "vision.finetuning.network"),
-    Used("torch.utils._pytree:tree_map_only", "vision.pretrain"),
+    Used("torch.utils._pytree:tree_map_only", "vision.pretraining"),
     Used("ultralytics.data.build:build_dataloader", "vision.finetuning.trainer"),
     Used(
         "ultralytics.engine.trainer:BaseTrainer._get_warmup_iterations",

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from labkit.core.formatting import file_size
 from labkit.vision.network import build, build_random
+from labkit.weights.find import STARTER_FILE
 
 if TYPE_CHECKING:
     from labkit.core.table import Table
@@ -46,12 +47,10 @@ class Detector:
     @property
     def origin(self) -> str:
         """Whose weights these are, in a few words."""
-        from labkit.vision.starter import WEIGHTS
-
         path = self.weights.path
         if path is None:
             return f"a {self.weights.format} in this session ({self.name})"
-        if path.name == WEIGHTS.name and path.resolve() == WEIGHTS.resolve():
+        if path.name == STARTER_FILE.name and path.resolve() == STARTER_FILE.resolve():
             return "the starter weights that come with labkit"
         return f"the file {path}"
 

@@ -1,4 +1,4 @@
-"""The starter weights that ship with labkit: where they are, and how they are made ready."""
+"""Publishing the starter weights: the file that ships with labkit, and its card."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from labkit.core.files import write_atomically
 from labkit.vision.data import open_data
 from labkit.vision.detector import open_detector
 from labkit.vision.evaluation import Metrics, evaluate
+from labkit.vision.pretraining import Plan, Pretraining, plan_of
 from labkit.vision.synthetic import scenes
 from labkit.vision.synthetic.drawn import export
 from labkit.weights import load, save
+from labkit.weights.find import STARTER_CARD, STARTER_FILE
 
-WEIGHTS = Path(__file__).with_name("starter.safetensors")
-CARD = Path(__file__).with_name("starter.md")
 HELD_OUT = 1000  # scenes, of a split that no training has seen
 IMGSZ = 320
 
@@ -27,15 +27,13 @@ def publish(state: Mapping[str, Any], folder: Path) -> Path:
     """Write `starter.safetensors` (FP16) and its card from a pre-training's state.
 
     Args:
-        state: from `labkit.vision.pretrain.Pretraining.state`.
+        state: from `labkit.vision.pretraining.Pretraining.state`.
         folder: of both files.
     """
-    from labkit.vision.pretrain import Pretraining, plan_of
-
     plan = plan_of(state)
     stages = [stage for cycle in plan.cycles for stage in cycle.stages]
     training = Pretraining(plan)
-    training.go_on_from(state)
+    training.restore(state)
     average = training.average.ema
     tensors = {
         name: tensor.half() if tensor.is_floating_point() else tensor
@@ -43,7 +41,7 @@ def publish(state: Mapping[str, Any], folder: Path) -> Path:
     }
     images = sum(stage.images for stage in stages)
     path = save(
-        folder / WEIGHTS.name,
+        folder / STARTER_FILE.name,
         tensors,
         architecture=plan.architecture,
         yaml=average.yaml,
@@ -59,11 +57,11 @@ def publish(state: Mapping[str, Any], folder: Path) -> Path:
             export(scenes.draw, scenes.NAMES, Path(drawn) / "scenes", counts, IMGSZ, plan.seed)
         )
         heads = {nms: evaluate(detector, data, imgsz=IMGSZ, nms=nms) for nms in (False, True)}
-    write_atomically(folder / CARD.name, _card(path, plan, heads))
+    write_atomically(folder / STARTER_CARD.name, _card(path, plan, heads))
     return path
 
 
-def _card(path: Path, plan: Any, heads: Mapping[bool, Metrics]) -> str:
+def _card(path: Path, plan: Plan, heads: Mapping[bool, Metrics]) -> str:
     weights = load(path)
     made_by = f"torch {torch.__version__.partition('+')[0]}"
     cycles = [

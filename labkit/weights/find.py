@@ -1,14 +1,15 @@
-"""From what a person calls weights to a file: a path, a model's name, "starter"."""
+"""From the name of weights to their file: a path, a model's name, or "starter"."""
 
 from __future__ import annotations
 
 import os
-from importlib.resources import files
 from pathlib import Path
 
 from labkit.core.errors import FileError, misnamed
 
 STARTER = "starter"
+STARTER_FILE = Path(__file__).with_name("starter.safetensors")
+STARTER_CARD = Path(__file__).with_name("starter.md")  # how the file was made
 
 
 def find(source: str | os.PathLike[str]) -> Path:
@@ -18,7 +19,7 @@ def find(source: str | os.PathLike[str]) -> Path:
         FileError: there is no such file, or no network to fetch it.
     """
     if source == STARTER:
-        return Path(str(files("labkit.vision"))) / "starter.safetensors"
+        return STARTER_FILE
     path = Path(source).expanduser()
     if path.is_file():
         return path

@@ -6,16 +6,16 @@ import re
 
 import pytest
 
-from labkit.vision import starter
 from labkit.vision.data import open_data
 from labkit.vision.detector import open_detector
 from labkit.vision.evaluation import evaluate
-from labkit.vision.pretrain import Plan
+from labkit.vision.pretraining import Plan
 from labkit.vision.synthetic import scenes
 from labkit.vision.synthetic.drawn import export
 from labkit.weights import load
+from labkit.weights.find import STARTER_CARD
 
-CARD = starter.CARD.read_text(encoding="utf-8")
+CARD = STARTER_CARD.read_text(encoding="utf-8")
 
 
 def on_the_card(head: str) -> float:

@@ -9,7 +9,7 @@ import requests
 
 from labkit.core.errors import FileError
 from labkit.weights import load
-from labkit.weights.find import find
+from labkit.weights.find import STARTER_CARD, STARTER_FILE, find
 from tests.weights import goods
 
 
@@ -80,5 +80,7 @@ def test_what_is_not_there_and_is_not_looked_for(elsewhere, no_network, name):
 
 
 def test_the_starter_is_part_of_the_package():
-    assert find("starter").parent.name == "vision"
+    assert find("starter") == STARTER_FILE
+    assert STARTER_FILE.is_file()
+    assert STARTER_CARD.is_file()
     assert find("starter").suffix == ".safetensors"
