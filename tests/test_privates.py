@@ -141,7 +141,7 @@ USED = [
     Used("ultralytics.data.build:build_dataloader", "vision.finetuning.trainer"),
     Used(
         "ultralytics.engine.trainer:BaseTrainer._get_warmup_iterations",
-        "vision.finetuning.trainer",
+        "vision.finetuning.settings",
         "num_batches",
     ),
     Used(
