@@ -177,8 +177,8 @@ def _judged(files: dict[str, Any], detector: Any, data: Any) -> dict[str, Any]:
     import torch
 
     from labkit.core.ultralytics import ultralytics
-    from labkit.deploy.accuracy import Truth
     from labkit.deploy.runtimes.sessions import open_session
+    from labkit.deploy.runtimes.truth import Truth
     from labkit.vision.evaluation import samples
 
     ultralytics()

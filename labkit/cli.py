@@ -311,11 +311,11 @@ def quantize(weights: str, out: Path | None, candidates: tuple[str, ...], **opti
     labkit quantize best.safetensors --data cells
     labkit quantize best.pt --data data.yaml --target size --max-drop 0.02 --out deploy
     """  # noqa: D301
-    from labkit.deploy import search
-    from labkit.deploy.artifact import folder_of
+    from labkit.deploy import save_artifact, search
+    from labkit.deploy.artifact import artifact_folder
 
     folder = out or Path(f"{Path(weights).stem}-deploy")
-    folder_of(folder)  # before minutes of work
+    artifact_folder(folder)  # before minutes of work
     found = search(
         weights,
         candidates=candidates or None,
@@ -324,8 +324,8 @@ def quantize(weights: str, out: Path | None, candidates: tuple[str, ...], **opti
     )
     click.echo(f"{found.table()!r}\n\n{found.verdict}")
     if found.chosen is None:
-        raise click.ClickException("nothing was written: no candidate is right enough")
-    file = found.save(folder)
+        raise click.ClickException("nothing was written: no candidate is accurate enough")
+    file = save_artifact(found, folder)
     click.echo(f"\nartifact  {file}\ncard      {file.parent / 'card.md'}")
 
 

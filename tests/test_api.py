@@ -17,6 +17,8 @@ import torch
 from click.testing import CliRunner
 
 import labkit
+import labkit.core.telemetry
+import labkit.deploy
 import labkit.quantize
 import labkit.vision.finetuning
 from labkit import views
@@ -67,13 +69,12 @@ def promised(package: ModuleType) -> dict[str, str]:
     return found
 
 
+PACKAGES = (labkit, labkit.vision, labkit.vision.finetuning, labkit.quantize, labkit.deploy)
+
+
 @pytest.mark.parametrize(
     ("package", "name"),
-    [
-        (package, name)
-        for package in (labkit, labkit.vision, labkit.vision.finetuning, labkit.quantize)
-        for name in package.__all__
-    ],
+    [(package, name) for package in PACKAGES for name in package.__all__],
     ids=lambda value: getattr(value, "__name__", value),
 )
 def test_every_public_name_is_there_and_is_what_its_module_has(package, name):
@@ -82,6 +83,16 @@ def test_every_public_name_is_there_and_is_what_its_module_has(package, name):
     value = getattr(package, name)  # after the import: no module may take a function's place
     assert value is (getattr(inside, name) if home else inside)
     assert name in dir(package)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["search", "Candidate", "default_candidates", "Choice", "Measured", "no_telemetry",
+     "qat_onnx", "qat_candidates"],
+)  # fmt: skip
+def test_public_names_of_an_earlier_version_still_lead_to_what_they_name(name):
+    home = labkit.core.telemetry if name == "no_telemetry" else labkit.deploy
+    assert getattr(labkit.quantize, name) is getattr(home, name)
 
 
 def test_star_import_gives_all_of_it():

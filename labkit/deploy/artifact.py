@@ -19,47 +19,49 @@ if TYPE_CHECKING:
 FORMAT = "labkit.artifact/1"
 
 
-def save(choice: Choice, path: str | os.PathLike[str]) -> Path:
+def save_artifact(choice: Choice, path: str | os.PathLike[str]) -> Path:
     """Write the chosen files and their card into a folder.
 
     `model.onnx`, or `model.xml` with `model.bin`; `card.json` and `card.md` beside them. Files
     of the same names are replaced, each of them whole.
 
     Args:
-        choice: with a choice in it.
-        path: the folder, made if need be.
+        choice: the result of a search.
+        path: the folder, created if necessary.
 
     Returns:
         The file to open.
 
     Raises:
-        LabError: nothing was chosen, or no folder can be there.
+        LabError: nothing was chosen, or `path` cannot be a folder.
     """
     row = choice.chosen
     if row is None:
-        raise LabError("there is nothing to save: no candidate is right enough. See the verdict.")
-    folder = folder_of(path)
+        raise LabError(
+            "there is nothing to save: no candidate is accurate enough. See the verdict."
+        )
+    folder = artifact_folder(path)
     written = [write_atomically(folder / file.name, file.read_bytes()) for file in row.files]
-    card = facts(choice, row, written)
+    card = card_facts(choice, row, written)
     write_atomically(folder / "card.json", json.dumps(card, indent=2))
-    write_atomically(folder / "card.md", text(choice, card))
+    write_atomically(folder / "card.md", card_text(choice, card))
     return written[0]
 
 
-def folder_of(path: str | os.PathLike[str]) -> Path:
-    """The folder for an artifact, which may not be there yet.
+def artifact_folder(path: str | os.PathLike[str]) -> Path:
+    """The folder for an artifact, which may not exist yet.
 
     Raises:
-        LabError: it is a file, or lies in one.
+        LabError: it is a file, or inside of one.
     """
     folder = Path(path).expanduser().absolute()
     for place in (folder, *folder.parents):
         if place.is_file():
-            raise LabError(f"{place} is a file: give a folder, in which the artifact's files go.")
+            raise LabError(f"{place} is a file: give a folder for the artifact's files.")
     return folder
 
 
-def facts(choice: Choice, row: Measured, files: list[Path]) -> dict[str, Any]:
+def card_facts(choice: Choice, row: Measured, files: list[Path]) -> dict[str, Any]:
     """The card as JSON values."""
     return {
         "format": FORMAT,
@@ -89,10 +91,10 @@ def facts(choice: Choice, row: Measured, files: list[Path]) -> dict[str, Any]:
     }
 
 
-def text(choice: Choice, card: dict[str, Any]) -> str:
+def card_text(choice: Choice, card: dict[str, Any]) -> str:
     """The card in Markdown."""
     chosen, data, seen = card["chosen"], card["data"], card["calibration"]
-    recipe = json.dumps(chosen["recipe"]) if chosen["recipe"] else "as it comes"
+    options = json.dumps(chosen["recipe"]) if chosen["recipe"] else "as exported"
     figures = (row.row() for row in choice.rows)
     table = [{**row, "problem": row["problem"].replace("|", "/")} for row in figures]
     columns = list(table[0])
@@ -109,8 +111,8 @@ def text(choice: Choice, card: dict[str, Any]) -> str:
                 for name, file in card["files"].items()
             ),
             f"* **Parent:** {card['parent']['name']}, SHA-256 `{card['parent']['sha256']}`",
-            f"* **Recipe:** {chosen['runtime']}, {chosen['precision']}: {recipe}",
-            f"* **Options of the runtime:** {json.dumps(chosen['options'])}",
+            f"* **Built for:** {chosen['runtime']}, {chosen['precision']}: {options}",
+            f"* **Options for the runtime:** {json.dumps(chosen['options'])}",
             f"* **Reads:** {card['input']}; imgsz is {card['imgsz']}",
             f"* **Gives:** {card['output']}",
             f"* **Classes:** {', '.join(card['names'].values())}",

@@ -1,7 +1,7 @@
-"""Building: every candidate's files, each made in a process of its own.
+"""Building: the files of every candidate, each made in a process of its own.
 
-Candidates share what they can: one export, one calibration per method, one build per recipe.
-What fails is the problem of those that need it.
+Candidates share what they can: one export, one calibration per method, one build for all that
+have the same options. What fails is the problem of those that need it.
 """
 
 from __future__ import annotations
@@ -15,65 +15,69 @@ from typing import Any
 
 import numpy as np
 
-from labkit.deploy.accuracy import Truth
 from labkit.deploy.candidates import Candidate
 from labkit.deploy.choice import Measured
-from labkit.deploy.request import Asked
+from labkit.deploy.request import SearchRequest
 from labkit.deploy.runtimes.onnx_int8 import OnnxInt8
 from labkit.deploy.runtimes.process import Worker, WorkerError
+from labkit.deploy.runtimes.truth import Truth
 from labkit.vision.evaluation import Samples
 
-SEEN = "validation"  # ranges on the images that accuracy is measured on
+VALIDATION = "validation"  # the images that accuracy is measured on, and their ranges
 
 
 class Building:
     """A folder of files, and the workers that make and open them.
 
     Args:
-        asked: what the search is about.
+        request: what is searched.
         folder: for everything.
         timeout: seconds that building one candidate may take.
-        tell: told what is being done.
+        report: is called with what is being done, in a few words.
     """
 
     def __init__(
-        self, asked: Asked, folder: Path, timeout: float, tell: Callable[[str], None]
+        self,
+        request: SearchRequest,
+        folder: Path,
+        timeout: float,
+        report: Callable[[str], None],
     ) -> None:
-        self.asked, self.folder, self.timeout, self.tell = asked, folder, timeout, tell
+        self.request, self.folder, self.timeout = request, folder, timeout
+        self.report = report
         self._base, self._tflite = folder / "base.onnx", folder / "base.tflite"
         self._images: dict[str, Path] = {}
         self._workers: list[Worker] = []
         self._over = False
-        self.add_images("given", asked.calibrating)
-        self.add_images(SEEN, asked.validation)
-        self.truth = Truth.of(asked.validation, asked.detector.names)
+        self.add_images("given", request.calibrating)
+        self.add_images(VALIDATION, request.validation)
+        self.truth = Truth.of(request.validation, request.detector.names)
         self.truth.write(folder / "truth.json")
         self._weights = self._write_weights()
 
-    def add_images(self, name: str, known: Samples) -> None:
-        """Images that workers can read, for calibration or validation."""
-        images = np.concatenate([images.numpy() for _, images in known.batches()])
+    def add_images(self, name: str, images: Samples) -> None:
+        """Write images that workers can read, for calibration or validation."""
         self._images[name] = self.folder / f"{name}.npy"
-        np.save(self._images[name], images)
+        np.save(self._images[name], np.concatenate([one.numpy() for _, one in images.batches()]))
 
     def ranges(self, name: str) -> Path | None:
-        """Calibrated ranges, where there are some: "min-max", `SEEN` …"""
+        """The file of calibrated ranges, if it exists: "min-max", `VALIDATION` …"""
         file = self.folder / f"{name}.json"
         return file if file.is_file() else None
 
     def build(self, listed: Sequence[Candidate]) -> list[Measured]:
         """Rows with files and sizes, or with problems.
 
-        As many processes as there are cores work at once; equal recipes are built once.
+        One process per thread works at once; what is the same is built once.
         """
-        first = {_recipe(one): one for one in reversed(listed)}
+        first = {_build_key(one): one for one in reversed(listed)}
         # A build waits for what it starts from, so those that wait longest come last.
         ordered = sorted(first.items(), key=lambda item: "litert" in _needs(item[1]))
-        pool = ThreadPoolExecutor(self.asked.threads)
+        pool = ThreadPoolExecutor(self.request.threads)
         try:
             steps = self._prepare(listed, pool)
             rows = pool.map(lambda item: self._built(item[1], steps), ordered)
-            built = dict(zip((recipe for recipe, _ in ordered), rows, strict=True))
+            built = dict(zip((key for key, _ in ordered), rows, strict=True))
         finally:  # Ctrl-C does not wait for what is being built
             pool.shutdown(wait=False, cancel_futures=True)  # what ends makes no room for the next
             self._over = True
@@ -81,10 +85,10 @@ class Building:
                 worker.close()
             pool.shutdown()
             self._over = False
-        return [dataclasses.replace(built[_recipe(one)], candidate=one) for one in listed]
+        return [dataclasses.replace(built[_build_key(one)], candidate=one) for one in listed]
 
     def worker(self, name: str, candidate: Candidate | None = None, file: str = "") -> Worker:
-        """A new process for a candidate, or for what several need."""
+        """A new process for a candidate, or for a step that several need."""
         place = self.folder / slug(name)
         place.mkdir(exist_ok=True)
         task: dict[str, Any] = {
@@ -92,49 +96,48 @@ class Building:
             "base": str(self._base),
             "tflite": str(self._tflite),
             "calibration": str(self._images["given"]),
-            "validation": str(self._images[SEEN]),
+            "validation": str(self._images[VALIDATION]),
             "ranges": str(self.folder),
             "folder": str(place),
-            "imgsz": self.asked.imgsz,
+            "imgsz": self.request.imgsz,
             "accuracy": {
                 "truth": str(self.folder / "truth.json"),
-                "max_drop": self.asked.max_drop,
+                "max_drop": self.request.max_drop,
             },
         }
         if candidate is not None:
             task |= {
                 "runtime": candidate.runtime,
                 "builder": candidate.builder,
-                "recipe": dict(candidate.recipe),
+                "build_options": dict(candidate.build_options),
                 "options": dict(candidate.options),
                 "file": file or str(self._weights),
             }
         worker = Worker(task, place / "log.txt")
         self._workers.append(worker)
-        if self._over:  # it was just about to begin
+        if self._over:  # a thread that was just about to start it, when all were ended
             worker.close()
         return worker
 
     def _write_weights(self) -> Path:
-        """A file of the weights for other processes: those of a session are written first."""
+        """A file of the weights for other processes; those of a session are in no file yet."""
         from labkit.weights.save import save
 
-        known = self.asked.detector.weights
-        path = self.folder / "weights.safetensors"
+        detector = self.request.detector
         return save(
-            path,
-            self.asked.detector.tensors,
-            architecture=known.architecture,
-            yaml=known.yaml,
+            self.folder / "weights.safetensors",
+            detector.tensors,
+            architecture=detector.weights.architecture,
+            yaml=detector.weights.yaml,
             task="detect",
-            names={str(k): name for k, name in self.asked.detector.names.items()},
-            train_args={"imgsz": self.asked.imgsz},
+            names={str(k): name for k, name in detector.names.items()},
+            train_args={"imgsz": self.request.imgsz},
         )
 
     def _prepare(
         self, listed: Sequence[Candidate], pool: ThreadPoolExecutor
     ) -> dict[str, Future[str]]:
-        """Begin what several candidates start from; each gives its problem, or nothing."""
+        """Start the steps that several candidates need; each gives its problem, or nothing."""
         needed = {need for one in listed for need in _needs(one)}
         steps: dict[str, Future[str]] = {}
         if "onnx" in needed:
@@ -147,28 +150,28 @@ class Building:
         return steps
 
     def _observe(self, name: str, method: str, images: str, exported: Future[str]) -> str:
-        asked = {"images": str(self._images[images]), "to": str(self.folder / f"{name}.json")}
+        files = {"images": str(self._images[images]), "to": str(self.folder / f"{name}.json")}
         if problem := exported.result():
             return problem
-        return self._step("observe", "calibration", name, method=method, **asked)
+        return self._step("observe", "calibration", name, method=method, **files)
 
     def _calibrations(self, listed: Sequence[Candidate]) -> dict[str, tuple[str, str]]:
         """The method and the images of each file of ranges that is needed."""
         ranged = [one for one in listed if one.builder == "onnx-int8" and _valid(one)]
-        recipes = [OnnxInt8.of(dict(one.recipe)) for one in ranged]
+        settings = [OnnxInt8.of(dict(one.build_options)) for one in ranged]
         found: dict[str, tuple[str, str]] = {
-            one.ranges: (one.calibration, one.images) for one in recipes
+            one.ranges: (one.calibration, one.images) for one in settings
         }
         if any(not one.is_float for one in listed):
-            found |= {"min-max": ("min-max", "given"), SEEN: ("min-max", SEEN)}
+            found |= {"min-max": ("min-max", "given"), VALIDATION: ("min-max", VALIDATION)}
         return found
 
-    def _step(self, deed: str, what: str, name: str = "", **asked: Any) -> str:
-        """One thing that several candidates need; what went wrong, if anything did."""
-        self.tell(what)
+    def _step(self, command: str, what: str, name: str = "", **arguments: Any) -> str:
+        """One step that several candidates need; its problem, or nothing."""
+        self.report(what)
         try:
-            with self.worker(name or deed) as worker:
-                worker.ask(deed, timeout=self.timeout, **asked)
+            with self.worker(name or command) as worker:
+                worker.ask(command, timeout=self.timeout, **arguments)
         except WorkerError as error:
             return f"{what} failed: {error}"
         return ""
@@ -177,7 +180,7 @@ class Building:
         for need in _needs(candidate):
             if problem := steps[need].result():
                 return Measured(candidate, problem=problem)
-        self.tell(f"building {candidate.name}")
+        self.report(f"building {candidate.name}")
         try:
             with self.worker(candidate.name, candidate) as worker:
                 built = worker.ask("build", timeout=self.timeout)
@@ -189,28 +192,28 @@ class Building:
 
 
 def _needs(candidate: Candidate) -> list[str]:
-    """What a candidate starts from: `onnx`, `litert`, a file of ranges."""
+    """The steps that a candidate starts from: `onnx`, `litert`, a file of ranges."""
     if candidate.builder in ("torch", "given"):
         return []
     if candidate.builder.startswith("litert"):
         return ["litert"]
     if candidate.builder == "onnx-int8" and _valid(candidate):
-        return ["onnx", OnnxInt8.of(dict(candidate.recipe)).ranges]
+        return ["onnx", OnnxInt8.of(dict(candidate.build_options)).ranges]
     return ["onnx"]
 
 
 def _valid(candidate: Candidate) -> bool:
-    """Whether a recipe is understood; the builder says what is wrong with one that is not."""
+    """Whether its options are known; for others the builder says what is wrong."""
     try:
-        OnnxInt8.of(dict(candidate.recipe))
+        OnnxInt8.of(dict(candidate.build_options))
     except ValueError:
         return False
     return True
 
 
-def _recipe(candidate: Candidate) -> str:
+def _build_key(candidate: Candidate) -> str:
     """What a candidate's files depend on."""
-    return json.dumps([candidate.runtime, candidate.builder, dict(candidate.recipe)])
+    return json.dumps([candidate.runtime, candidate.builder, dict(candidate.build_options)])
 
 
 def slug(name: str) -> str:

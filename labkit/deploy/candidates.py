@@ -1,7 +1,7 @@
 """Candidates: the ways of running a detector that a search compares, as plain data.
 
-A candidate names a runtime, the builder that makes its file, what the builder is told, and
-how the runtime opens the file. Nothing is run here.
+A candidate names a runtime, the builder that makes its file, the options of both. Nothing is
+run here.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ class Candidate:
         runtime: torch, onnxruntime, openvino, litert or tensorrt.
         precision: fp32, bf16, fp16, int8, or mixed: int8 with some layers left in float.
         builder: a name in `labkit.deploy.runtimes.builders.BUILDERS`.
-        recipe: what the builder is told; JSON values.
-        options: what the runtime is told when it opens the file; JSON values.
+        build_options: for the builder; JSON values.
+        options: for the runtime when it opens the file; JSON values.
         why: what it tries, in a few words.
-        control: it is there to be compared with, not to be chosen.
+        control: it is a point of comparison, and never chosen.
     """
 
     name: str
     runtime: str
     precision: str
     builder: str
-    recipe: Mapping[str, Any] = field(default_factory=dict)
+    build_options: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     why: str = ""
     control: bool = False
@@ -47,7 +47,7 @@ class Candidate:
 
     @property
     def deploys(self) -> bool:
-        """Whether it can be chosen; PyTorch's rows, which need Ultralytics' code, are not."""
+        """Whether it can be chosen; PyTorch's rows cannot, for they need Ultralytics' code."""
         return self.runtime != "torch" and not self.control
 
 
@@ -58,7 +58,7 @@ def default_candidates(
 
     Args:
         sensitive: names of layers ("model.10") that mixed precision leaves in float; without
-            any there is no such candidate.
+            them there is no candidate in mixed precision.
         bf16: whether this processor computes in bfloat16.
         nvidia: whether there is an NVIDIA GPU.
     """
@@ -74,10 +74,14 @@ def default_candidates(
 
 
 def control(of: Candidate, data: str) -> Candidate:
-    """The same recipe of ONNX Runtime, calibrated with plenty of images of `data`."""
-    recipe = {**of.recipe, "images": "own"}
+    """The same for ONNX Runtime, calibrated with plenty of images of `data`."""
+    options = {**of.build_options, "images": "own"}
     return dataclasses.replace(
-        of, name=f"{of.name}, control", recipe=recipe, why=f"calibrated on {data}", control=True
+        of,
+        name=f"{of.name}, control",
+        build_options=options,
+        why=f"calibrated on {data}",
+        control=True,
     )
 
 
@@ -94,9 +98,9 @@ def _torch(bf16: bool) -> list[Candidate]:
 
 
 def _onnxruntime(sensitive: Sequence[str]) -> list[Candidate]:
-    def one(name: str, why: str, precision: str = "int8", **recipe: Any) -> Candidate:
+    def one(name: str, why: str, precision: str = "int8", **build_options: Any) -> Candidate:
         return Candidate(
-            f"ONNX Runtime {name}", "onnxruntime", precision, "onnx-int8", recipe, why=why
+            f"ONNX Runtime {name}", "onnxruntime", precision, "onnx-int8", build_options, why=why
         )
 
     found = [
@@ -105,11 +109,15 @@ def _onnxruntime(sensitive: Sequence[str]) -> list[Candidate]:
             "ONNX Runtime fp16", "onnxruntime", "fp16", "onnx-fp16", why="weights stored as fp16"
         ),
         one("int8", "unsigned activations, weights per channel, all operators"),
-        one("int8 first layer float", "three input channels fill no vector", layers=["model.0"]),
+        one(
+            "int8 first layer float",
+            "three input channels do not fill a vector register",
+            layers=["model.0"],
+        ),
         one("int8 convolutions only", "all else in float", operators="convolutions"),
         one("int8 7-bit weights", "no saturation without VNNI", reduce_range=True),
         one("int8 per tensor", "one scale per weight tensor", per_channel=False),
-        one("int8 signed activations", "what GPUs want", activations="int8"),
+        one("int8 signed activations", "the form for GPUs", activations="int8"),
         one("int8 percentile", "ranges that leave out outliers", calibration="percentile"),
         one("int8 head in float", "the last block not quantized", "mixed", keep="head"),
     ]
@@ -122,10 +130,17 @@ def _onnxruntime(sensitive: Sequence[str]) -> list[Candidate]:
 
 def _openvino(bf16: bool) -> list[Candidate]:
     def one(
-        name: str, precision: str, builder: str, why: str, compute: str = "f32", **recipe: Any
+        name: str,
+        precision: str,
+        builder: str,
+        why: str,
+        compute: str = "f32",
+        **build_options: Any,
     ) -> Candidate:
         options = {"INFERENCE_PRECISION_HINT": compute}
-        return Candidate(f"OpenVINO {name}", "openvino", precision, builder, recipe, options, why)
+        return Candidate(
+            f"OpenVINO {name}", "openvino", precision, builder, build_options, options, why
+        )
 
     found = [
         one("fp32", "fp32", "openvino", "as converted"),
@@ -154,10 +169,10 @@ def _litert() -> list[Candidate]:
 
 
 def chosen(candidates: Sequence[Candidate], names: Collection[str] | None) -> list[Candidate]:
-    """Those that were asked for by name or by runtime; all where nothing was asked.
+    """Those with one of the names or runtimes; all of them for None.
 
     Raises:
-        LabError: a name that none has.
+        LabError: a name that is neither.
     """
     if names is None:
         return list(candidates)

@@ -1,8 +1,7 @@
-"""What a search has found: a measured row per candidate, the Pareto front, and the choice."""
+"""The result of a search: a measured row for each candidate, the Pareto front, the choice."""
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,10 +14,10 @@ from labkit.deploy.latency import Latency
 
 if TYPE_CHECKING:
     from labkit.core.table import Table
-    from labkit.deploy.coverage import Reach
+    from labkit.deploy.coverage import RangeCoverage
 
 TARGETS = ("latency", "size")
-NOISE = 0.05  # identical files were seen to differ by so much in latency, on a busy machine
+NOISE = 0.05  # identical files were seen to differ this much in latency, on a busy machine
 
 
 @dataclass(frozen=True)
@@ -26,19 +25,20 @@ class Measured:
     """One candidate, measured on this machine.
 
     Attributes:
-        candidate: what it is.
+        candidate: what was measured.
         files: what it consists of; the first one is opened.
         size: bytes of all files.
         latency: milliseconds an image with all threads; `latency_1` with one.
         throughput: images a second, each computed on one thread, all threads busy.
-        memory: bytes its process has used at most, the runtime's own included.
-        map50, map: of boxes on the validation images, in 0 to 1.
+        memory: the most bytes its process has used, the runtime itself included.
+        map50, map: of its boxes on the validation images, in 0 to 1.
         agreement: share of boxes in common with the network in fp32 (see
-            `labkit.deploy.accuracy.agreement`).
+            `labkit.deploy.agreement.agreement`).
         stored: share of the weights that are stored as integers.
         nodes: quantize and dequantize nodes in the file.
-        integer, weighted: operators with weights that are computed in integers, of how many.
-        seconds: what building it took.
+        integer, weighted: how many operators with weights are computed in integers, and how
+            many operators with weights there are.
+        seconds: how long building it took.
         problem: why there are no figures, or some are missing; one line.
     """
 
@@ -70,26 +70,26 @@ class Measured:
         return None not in (self.latency, self.map) and self.size > 0
 
     def row(self) -> dict[str, Any]:
-        """The figures as a table row; what is missing is empty."""
+        """The figures as a table row, empty where one is missing."""
 
-        def told(value: float | None, spec: str) -> str:
+        def text(value: float | None, spec: str) -> str:
             return "" if value is None else format(value, spec)
 
         computed = f"{self.integer}/{self.weighted}" if self.weighted else ""
         return {
             "candidate": self.name,
-            "MB": told(self.size / 1e6 if self.size else None, ".2f"),
-            "ms": told(median(self.latency), ".2f"),
-            "p95": told(p95(self.latency), ".2f"),
-            "ms, 1 thread": told(median(self.latency_1), ".2f"),
-            "p95, 1 thread": told(p95(self.latency_1), ".2f"),
-            "images/s": told(self.throughput, ".0f"),
-            "memory MB": told(self.memory and self.memory / 1e6, ".0f"),
-            "mAP50": told(self.map50, ".3f"),
-            "mAP50-95": told(self.map, ".3f"),
-            "same boxes": told(self.agreement, ".1%"),
-            "int8 weights": told(self.stored, ".1%"),
-            "Q nodes": told(self.nodes, "d"),
+            "MB": text(self.size / 1e6 if self.size else None, ".2f"),
+            "ms": text(median(self.latency), ".2f"),
+            "p95": text(p95(self.latency), ".2f"),
+            "ms, 1 thread": text(median(self.latency_1), ".2f"),
+            "p95, 1 thread": text(p95(self.latency_1), ".2f"),
+            "images/s": text(self.throughput, ".0f"),
+            "memory MB": text(self.memory and self.memory / 1e6, ".0f"),
+            "mAP50": text(self.map50, ".3f"),
+            "mAP50-95": text(self.map, ".3f"),
+            "same boxes": text(self.agreement, ".1%"),
+            "int8 weights": text(self.stored, ".1%"),
+            "Q nodes": text(self.nodes, "d"),
             "int8 layers run": computed,
             "problem": self.problem,
         }
@@ -100,7 +100,7 @@ class Measured:
             "name": self.name,
             "runtime": self.candidate.runtime,
             "precision": self.candidate.precision,
-            "recipe": dict(self.candidate.recipe),
+            "recipe": dict(self.candidate.build_options),  # the name in cards of format 1
             "options": dict(self.candidate.options),
             "bytes": self.size,
             "latency_ms": median(self.latency),
@@ -126,17 +126,18 @@ class Choice:
     """What there is to choose from on this machine, and what to take.
 
     Attributes:
-        rows: a candidate each, measured or with its problem.
-        chosen: what to deploy; None where nothing is right enough and complete.
+        rows: one for each candidate, measured or with its problem.
+        chosen: what to deploy; None if no candidate is accurate enough and complete.
         reference: the network in fp32, whose mAP50-95 the drop is counted from.
-        target: "latency" or "size": what is to be small.
+        target: "latency" or "size": what should be small.
         max_drop: of mAP50-95, absolute.
-        threads: what "all threads" were.
+        threads: how many "all threads" were.
         machine: the processor and versions, by name.
         about: what was searched: weights, data, calibration, image size, seconds, as JSON.
-        reach: how the calibrated ranges fit the validation images; None without int8.
-        notes: what a person should know: too few images, another domain, mixed precision.
-        folder: of the candidates' files; it goes when the choice is no longer used.
+        coverage: how the calibrated ranges fit the validation images; None without int8.
+        notes: warnings: too few images, another domain, mixed precision.
+        verdict: what to do on this machine, in words, a sentence a line.
+        folder: of the candidates' files; it is deleted when the choice is no longer used.
     """
 
     rows: tuple[Measured, ...]
@@ -147,8 +148,9 @@ class Choice:
     threads: int
     machine: dict[str, str]
     about: dict[str, Any]
-    reach: Reach | None = None
+    coverage: RangeCoverage | None = None
     notes: tuple[str, ...] = ()
+    verdict: str = ""
     folder: tempfile.TemporaryDirectory[str] | None = field(default=None, repr=False)
 
     def __getitem__(self, name: str) -> Measured:
@@ -163,17 +165,10 @@ class Choice:
         """All rows, the fastest first, those without figures last."""
         from labkit.core.table import Table
 
-        done = [row for row in self.rows if row.latency]
-        rest = [row for row in self.rows if not row.latency]
-        done.sort(key=lambda row: row.latency.median if row.latency else 0.0)
-        return Table(row.row() for row in (*done, *rest))
-
-    @property
-    def verdict(self) -> str:
-        """What to do on this machine, in words."""
-        from labkit.deploy.verdict import verdict
-
-        return verdict(self)
+        timed = [row for row in self.rows if row.latency]
+        others = [row for row in self.rows if not row.latency]
+        timed.sort(key=lambda row: row.latency.median if row.latency else 0.0)
+        return Table(row.row() for row in (*timed, *others))
 
     def pareto(self) -> list[Measured]:
         """Rows that no other row beats: see `pareto`."""
@@ -203,25 +198,19 @@ class Choice:
             "threads": self.threads,
         }
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the chosen artifact with its card: see `labkit.deploy.artifact.save`."""
-        from labkit.deploy.artifact import save
-
-        return save(self, path)
-
 
 def median(latency: Latency | None) -> float | None:
-    """Milliseconds, where it was timed."""
+    """Milliseconds, if it was timed."""
     return latency.median if latency else None
 
 
 def p95(latency: Latency | None) -> float | None:
-    """Milliseconds, where it was timed."""
+    """Milliseconds, if it was timed."""
     return latency.p95 if latency else None
 
 
 def pareto(rows: Sequence[Measured]) -> list[Measured]:
-    """Rows that no other is better than in one of latency, size and mAP50-95 and as good in all.
+    """Rows that no other row dominates: as good in latency, size and mAP50-95, better in one.
 
     Args:
         rows: incomplete ones are left out.
@@ -249,36 +238,36 @@ def _figures(row: Measured) -> tuple[float, float, float]:
 def choose(
     rows: Sequence[Measured], reference: Measured | None, target: str, max_drop: float
 ) -> Measured | None:
-    """The fastest or smallest file that is right enough.
+    """The fastest or smallest file that is accurate enough.
 
     Figures within `NOISE` of each other count as equal. Of files that are equally fast the
-    smallest is taken (of those equally small, the fastest), and of what is equal in both, the
-    most accurate. PyTorch's own rows are not eligible: they need the code of the network beside
-    the weights.
+    smallest is taken (of equally small ones the fastest), and of files that are equal in both
+    the most accurate. PyTorch's own rows are not eligible: they need the code of the network
+    beside the weights.
 
     Args:
         rows: of all candidates.
-        reference: whose mAP50-95 counts as undiminished.
-        target: latency or size.
+        reference: the row whose mAP50-95 the drop is counted from.
+        target: "latency" or "size".
         max_drop: of mAP50-95, absolute.
     """
     if reference is None or reference.map is None:
         return None  # nothing to count a drop from
     floor = reference.map - max_drop
-    right = [
+    accurate = [
         row
         for row in rows
         if row.complete and row.candidate.deploys and row.map is not None and row.map >= floor
     ]
-    if not right:
+    if not accurate:
         return None
 
     first, second = (0, 1) if target == "latency" else (1, 0)
-    near = _nearly_least(_nearly_least(right, first), second)
+    near = _nearly_least(_nearly_least(accurate, first), second)
     return max(near, key=lambda row: (row.map or 0.0, -_figures(row)[first]))
 
 
 def _nearly_least(rows: Sequence[Measured], which: int) -> list[Measured]:
-    """Those whose figure can hardly be told from the least."""
+    """Those whose figure is the least, or within `NOISE` of it."""
     least = min(_figures(row)[which] for row in rows)
     return [row for row in rows if _figures(row)[which] <= least * (1 + NOISE)]

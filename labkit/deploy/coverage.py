@@ -1,26 +1,26 @@
-"""How far calibrated ranges reach, beside those of the images that the detector is for."""
+"""How well calibrated ranges cover the activations on the images that the detector is for."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-FEW = 32  # images; below, ranges are seen to grow with every further one
-BEYOND = 1.1  # a reach that calibration has missed by a tenth counts
+FEW = 32  # images; with fewer, ranges still grow with every further image
+BEYOND = 1.1  # a range counts as too small if values go a tenth beyond it
 
 
 @dataclass(frozen=True)
-class Reach:
+class RangeCoverage:
     """How calibrated ranges fit the images that the detector is for.
 
     Attributes:
-        images: how many were calibrated with.
-        source: the data set they are of.
-        tensors: activations that were compared.
-        beyond: those that reach further than calibration has seen, by a tenth or more: what
-            is beyond is cut off.
-        idle: those that use less than half of their range: a bit or more is lost.
-        worst: by how much the range of the worst tensor is too small, 1 for not at all.
+        images: how many images were calibrated with.
+        source: the data set they come from.
+        tensors: how many activations were compared.
+        beyond: how many of them go beyond their calibrated range by a tenth or more: those
+            values are cut off.
+        idle: how many use less than half of their range: a bit or more is lost.
+        worst: the factor by which the range of the worst tensor is too small, 1 for not at all.
         where: that tensor.
     """
 
@@ -34,13 +34,13 @@ class Reach:
 
     def words(self) -> str:
         """What was found, in a sentence."""
-        said = (
+        words = (
             f"calibrated on {self.images} images of {self.source}: {self.beyond} of "
-            f"{self.tensors} activations reach further on the validation images"
+            f"{self.tensors} activations go beyond their range on the validation images"
         )
         if self.beyond:
-            said += f" ({self.where} {self.worst:.1f} times as far)"
-        return said + f", {self.idle} use less than half of their range"
+            words += f" ({self.where} {self.worst:.1f} times as far)"
+        return words + f", {self.idle} use less than half of their range"
 
 
 def compare(
@@ -48,12 +48,12 @@ def compare(
     seen: Mapping[str, tuple[float, float]],
     images: int,
     source: str,
-) -> Reach:
-    """Ranges from calibration beside those on other images.
+) -> RangeCoverage:
+    """Compare ranges from calibration with those on other images.
 
     Args:
         calibrated, seen: tensor -> lowest and highest value, as `read_ranges` gives them.
-        images, source: what was calibrated with.
+        images, source: how many images calibration has used, and of which data set.
     """
     ratios = {
         name: _width(seen[name]) / _width(range_)
@@ -61,7 +61,7 @@ def compare(
         if name in seen and _width(range_) > 0
     }
     where = max(ratios, key=lambda name: ratios[name], default="")
-    return Reach(
+    return RangeCoverage(
         images=images,
         source=source,
         tensors=len(ratios),
@@ -73,6 +73,6 @@ def compare(
 
 
 def _width(range_: tuple[float, float]) -> float:
-    """A grid always holds zero, so a range does."""
+    """From lowest to highest value, zero included: every grid contains zero."""
     low, high = min(range_[0], 0.0), max(range_[1], 0.0)
     return high - low

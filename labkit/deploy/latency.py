@@ -1,4 +1,4 @@
-"""Latency of many files side by side: in turn, in short bursts, so that noise hits all alike."""
+"""Latency of many files side by side: in turn, in short bursts, so that noise affects all alike."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from labkit.deploy.runtimes.process import Worker, WorkerError
 
 ROUNDS = 8
 BURST = 6  # images of one file in a row
-WARM = 2  # images before them: others have had the caches meanwhile
-PATIENCE = 30.0  # seconds for one burst
+WARM = 2  # images before them that are not timed: others have used the caches meanwhile
+TIMEOUT = 30.0  # seconds for one burst
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Latency:
 
     Attributes:
         median, p95: milliseconds, over all images of all rounds.
-        images: how many.
+        images: how many were timed.
     """
 
     median: float
@@ -39,15 +39,15 @@ def interleaved(
 
     Args:
         workers: by name; each has a file open.
-        failed: told the name and the reason of each that drops out.
-        rounds: how often each has its turn.
-        burst: images each time.
+        failed: is called with the name and the reason of each that drops out.
+        rounds: how many turns each has.
+        burst: images in each turn.
     """
     times: dict[str, list[float]] = {name: [] for name in workers}
     for _ in range(rounds):
         for name in list(times):
             try:
-                times[name] += workers[name].ask("time", timeout=PATIENCE, count=burst, warm=WARM)
+                times[name] += workers[name].ask("time", timeout=TIMEOUT, count=burst, warm=WARM)
             except WorkerError as error:
                 del times[name]
                 failed(name, str(error))

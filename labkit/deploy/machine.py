@@ -1,4 +1,4 @@
-"""What figures of speed depend on."""
+"""The machine: what figures of speed depend on, and what its processor can do."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def machine() -> dict[str, str]:
-    """What figures of speed depend on: processor, cores, instructions, versions."""
+    """Processor, cores, instructions and versions, by name: figures of speed depend on them."""
     import platform
     from importlib import metadata
 
@@ -42,7 +42,7 @@ def _processor() -> str:
 
 
 def computes_in_bfloat16() -> bool:
-    """Whether the processor has instructions for it; elsewhere it is emulated, and slow."""
+    """Whether the processor has instructions for it; without them it is emulated, and slow."""
     import torch
 
     able = torch.cpu.get_capabilities()

@@ -1,4 +1,4 @@
-"""What a search is asked for, checked and read before any work."""
+"""The request for a search: weights, data and limits, checked and read before any work."""
 
 from __future__ import annotations
 
@@ -17,8 +17,18 @@ CALIBRATION_IMAGES = 64
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a search is about, checked and read."""
+class SearchRequest:
+    """What to search, checked and read.
+
+    Attributes:
+        detector: whose weights are built into every candidate.
+        data, calibration: the data sets for accuracy and for calibration; often the same.
+        imgsz: the side of the images in pixels.
+        threads: how many "all threads" are.
+        max_drop: of mAP50-95, absolute.
+        validation: the images that accuracy is measured on.
+        calibrating: the images that activations are calibrated with.
+    """
 
     detector: Detector
     data: DataSet
@@ -31,21 +41,21 @@ class Asked:
 
     @property
     def foreign(self) -> bool:
-        """Whether calibration is with other data than accuracy."""
+        """Whether calibration uses other data than accuracy."""
         return self.calibration.sha256 != self.data.sha256
 
     @property
     def doubtful(self) -> bool:
-        """Whether better calibration is at hand."""
+        """Whether a better calibration is possible with the images at hand."""
         more = min(len(self.data.train), CALIBRATION_IMAGES) > len(self.calibrating)
         return self.foreign or (len(self.calibrating) < FEW and more)
 
     def control(self) -> Samples:
-        """Images of the data's own, as many as a search takes by default."""
+        """Training images of the data itself, as many as a search takes by default."""
         return samples(self.data, split="train", limit=CALIBRATION_IMAGES, imgsz=self.imgsz)
 
     def about(self, seconds: float) -> dict[str, Any]:
-        """The same as JSON values."""
+        """What was searched, as JSON values."""
         weights = self.detector.weights
         return {
             "weights": self.detector.name,
@@ -62,7 +72,7 @@ class Asked:
         }
 
 
-def check(
+def read_request(
     weights: Any,
     data: Any,
     target: str,
@@ -72,8 +82,8 @@ def check(
     calibration_images: int,
     limit: int | None,
     threads: int | None,
-) -> Asked:
-    """Read weights and data. Arguments and errors: see `labkit.deploy.search`."""
+) -> SearchRequest:
+    """Check the arguments, read weights and data. See `labkit.deploy.search`, errors too."""
     if target not in TARGETS:
         raise LabError(unknown("target", target, TARGETS))
     if not 0 <= max_drop <= 1:
@@ -89,17 +99,17 @@ def check(
             f"{detector.name} is for task {detector.task}: a search measures boxes, so it needs "
             "a detector (task detect)."
         )
-    known = open_data(data)
-    same_classes(detector, known)
-    other = known if calibration is None else open_data(calibration)
+    data_set = open_data(data)
+    same_classes(detector, data_set)
+    other = data_set if calibration is None else open_data(calibration)
     size = imgsz or detector.imgsz
-    return Asked(
+    return SearchRequest(
         detector=detector,
-        data=known,
+        data=data_set,
         calibration=other,
         imgsz=size,
         threads=threads or cores,
         max_drop=max_drop,
-        validation=samples(known, split="val", limit=limit, imgsz=size),
+        validation=samples(data_set, split="val", limit=limit, imgsz=size),
         calibrating=samples(other, split="train", limit=calibration_images, imgsz=size),
     )

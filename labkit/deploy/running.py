@@ -1,7 +1,7 @@
 """Running: every figure of the files that were built, each in a process of its own.
 
-All processes stay until the end, so that timing can go in turn; one that fails drops out with
-its reason, and keeps the figures it has.
+All processes stay until the end, so that they can be timed in turn. One that fails drops out:
+its row has the reason, and keeps the figures measured so far.
 """
 
 from __future__ import annotations
@@ -13,36 +13,36 @@ from typing import Any
 
 import numpy as np
 
-from labkit.deploy.accuracy import agreement
+from labkit.deploy.agreement import agreement
 from labkit.deploy.building import Building, slug
 from labkit.deploy.choice import Measured
 from labkit.deploy.latency import Latency, interleaved
 from labkit.deploy.runtimes.process import Worker, WorkerError
 
 REFERENCE = "PyTorch fp32"
-BUSY = 0.7  # seconds for which throughput is counted
-OPENING, DETECTING, SMALL = 90.0, 1.0, 60.0  # seconds; DETECTING is for each image
+COUNTING = 0.7  # seconds for which images are counted for throughput
+OPENING, DETECTING, SMALL = 90.0, 1.0, 60.0  # seconds to wait; DETECTING is for each image
 
 
 class Running:
     """The rows of a search, and a process for each that has no problem."""
 
     def __init__(self, building: Building, rows: Sequence[Measured], rounds: int, burst: int):
-        self._building, self._threads = building, building.asked.threads
+        self._building, self._threads = building, building.request.threads
         self._rows = {row.name: row for row in rows}
         self._timing = {"rounds": rounds, "burst": burst}
         self._workers: dict[str, Worker] = {}
 
     def run(self) -> list[Measured]:
-        """All figures."""
-        tell = self._building.tell
+        """Measure everything; the rows with all figures."""
+        report = self._building.report
         with contextlib.ExitStack() as stack:
             for row in self._rows.values():
                 if not row.problem:
                     worker = self._building.worker(row.name, row.candidate, _file(row))
                     self._workers[row.name] = stack.enter_context(worker)
-            self._look()
-            tell(f"timing, {_threads(self._threads)}")
+            self._measure_accuracy()
+            report(f"timing, {_threads(self._threads)}")
             for name, found in self._timed().items():
                 self._put(name, latency=found)
             if self._threads == 1:
@@ -50,26 +50,26 @@ class Running:
                     self._put(name, latency_1=row.latency)
             else:
                 self._time_on_one_thread()
-            tell("counting throughput")
+            report("counting throughput")
             for name, worker in self._each():
-                asked = {"sessions": self._threads, "seconds": BUSY}
+                load = {"sessions": self._threads, "seconds": COUNTING}
                 with self._or_drop(name):
-                    self._put(name, throughput=worker.ask("throughput", timeout=SMALL, **asked))
+                    self._put(name, throughput=worker.ask("throughput", timeout=SMALL, **load))
         return list(self._rows.values())
 
     def _time_on_one_thread(self) -> None:
         for name, worker in self._each():
             with self._or_drop(name):
                 worker.ask("open", timeout=OPENING, threads=1)
-        self._building.tell("timing, 1 thread")
+        self._building.report("timing, 1 thread")
         for name, found in self._timed().items():
             self._put(name, latency_1=found)
 
-    def _look(self) -> None:
+    def _measure_accuracy(self) -> None:
         """Boxes on the validation images: accuracy, and agreement with the reference."""
         boxes: dict[str, np.ndarray] = {}
         for name, worker in self._each():
-            self._building.tell(f"running {name}")
+            self._building.report(f"running {name}")
             with self._or_drop(name):
                 boxes[name], figures = self._accuracy(name, worker)
                 self._put(name, **figures)
@@ -83,8 +83,8 @@ class Running:
         worker.ask("open", timeout=OPENING, threads=self._threads)
         worker.ask("time", timeout=SMALL, count=2, warm=2)
         memory = worker.ask("memory", timeout=SMALL)
-        patience = SMALL + DETECTING * len(self._building.asked.validation)
-        worker.ask("detect", timeout=patience, to=str(to))
+        timeout = SMALL + DETECTING * len(self._building.request.validation)
+        worker.ask("detect", timeout=timeout, to=str(to))
         boxes = np.load(to)
         metrics = self._building.truth.metrics(list(boxes))
         proof = worker.ask("proof", timeout=SMALL)
@@ -94,7 +94,7 @@ class Running:
         return interleaved(self._workers, self._drop, **self._timing)
 
     def _each(self) -> list[tuple[str, Worker]]:
-        """Those that still run; they may drop out meanwhile."""
+        """The workers that still run; a list, because some may drop out meanwhile."""
         return list(self._workers.items())
 
     def _put(self, name: str, **figures: Any) -> None:
@@ -113,7 +113,7 @@ class Running:
 
 
 def _file(row: Measured) -> str:
-    """What a runtime opens; PyTorch opens the weights, and builds the network of them."""
+    """What a runtime opens; PyTorch opens the weights, and builds the network from them."""
     return "" if row.candidate.runtime == "torch" else str(row.files[0])
 
 

@@ -1,11 +1,13 @@
 """search: build every candidate, measure all of them on this machine, choose one.
 
-One process builds a candidate, another one runs it: what crashes, hangs or cannot be exported
-is a row that says so. Building may use all cores at once; measuring is one thing at a time.
+One process builds a candidate, another one runs it: a candidate that crashes, hangs or cannot
+be exported is a row that says so. Building may use all cores at once; measuring is one thing at
+a time.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import tempfile
 import time
@@ -14,15 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from labkit.core.errors import LabError
-from labkit.deploy.building import SEEN, Building
+from labkit.deploy.building import VALIDATION, Building
 from labkit.deploy.candidates import Candidate, chosen, control, default_candidates
 from labkit.deploy.choice import Choice, Measured, choose
-from labkit.deploy.coverage import FEW, Reach, compare
+from labkit.deploy.coverage import FEW, RangeCoverage, compare
 from labkit.deploy.latency import BURST, ROUNDS
 from labkit.deploy.machine import computes_in_bfloat16, machine
-from labkit.deploy.request import CALIBRATION_IMAGES, Asked, check
+from labkit.deploy.request import CALIBRATION_IMAGES, SearchRequest, read_request
 from labkit.deploy.running import REFERENCE, Running
 from labkit.deploy.runtimes.calibration import read_ranges
+from labkit.deploy.verdict import verdict
 from labkit.vision.data import DataSet
 
 SENSITIVE_LAYERS = 3  # that mixed precision leaves in float
@@ -48,14 +51,14 @@ def search(
     timeout: float = 180.0,
     on_progress: OnProgress | None = None,
 ) -> Choice:
-    """Find the file to deploy on this machine: the fastest or smallest that is right enough.
+    """Find the file to deploy on this machine: the fastest or smallest that is accurate enough.
 
-    Networks with two heads (YOLO26) are exported and measured with the end-to-end one; what has
-    one head gets non-maximum suppression into its graph.
+    Networks with two heads (YOLO26) are exported and measured with the end-to-end one; a
+    network with one head gets non-maximum suppression into its graph.
 
     Args:
         weights: a detector, or anything that `labkit.vision.open_detector` takes.
-        data: a data set with the detector's classes: calibration sees its training images,
+        data: a data set with the detector's classes: calibration uses its training images,
             accuracy is measured on its validation images.
         target: "latency" or "size".
         max_drop: of mAP50-95 against the network in fp32, absolute.
@@ -65,11 +68,11 @@ def search(
             from, is always among them.
         calibration: another data set to calibrate with; its labels are not used.
         calibration_images: how many.
-        limit: of validation images; all by default.
-        threads: what "all threads" is; as many as there are cores by default.
+        limit: how many validation images; all by default.
+        threads: how many "all threads" are; one for each core by default.
         rounds, burst: of the interleaved timing: `rounds` times `burst` images.
         timeout: seconds that building one candidate may take.
-        on_progress: told what is being done.
+        on_progress: is called with what is being done, in a few words.
 
     Raises:
         LabError: before any work: weights that are no detector of boxes, other classes than the
@@ -77,38 +80,39 @@ def search(
         FileError: a file that cannot be read.
     """
     began = time.perf_counter()
-    asked = check(weights, data, target, max_drop, imgsz, calibration, calibration_images,
-                     limit, threads)  # fmt: skip
-    tell = on_progress or (lambda _: None)
+    request = read_request(weights, data, target, max_drop, imgsz, calibration,
+                           calibration_images, limit, threads)  # fmt: skip
+    report = on_progress or (lambda _: None)
     folder = tempfile.TemporaryDirectory(prefix="labkit-quantize-")
     try:
-        building = Building(asked, Path(folder.name), timeout, tell)
-        listed = _with_control(_candidates(asked, candidates, tell), building)
+        building = Building(request, Path(folder.name), timeout, report)
+        listed = _with_control(_candidates(request, candidates, report), building)
         rows = Running(building, building.build(listed), rounds, burst).run()
     except BaseException:
         folder.cleanup()
         raise
     reference = _reference(rows)
-    return Choice(
+    choice = Choice(
         rows=tuple(rows),
         chosen=choose(rows, reference, target, max_drop),
         reference=reference,
         target=target,
         max_drop=max_drop,
-        threads=asked.threads,
+        threads=request.threads,
         machine=machine(),
-        about=asked.about(time.perf_counter() - began),
-        reach=_reach(building),
-        notes=tuple(_notes(asked, rows)),
+        about=request.about(time.perf_counter() - began),
+        coverage=_coverage(building),
+        notes=tuple(_notes(request, rows)),
         folder=folder,
     )
+    return dataclasses.replace(choice, verdict=verdict(choice))
 
 
 # --- which candidates ------------------------------------------------------------------
 
 
-def _candidates(asked: Asked, wanted: Wanted, tell: OnProgress) -> list[Candidate]:
-    """What was asked for, and the network in fp32."""
+def _candidates(request: SearchRequest, wanted: Wanted, report: OnProgress) -> list[Candidate]:
+    """Those that are wanted, and the network in fp32."""
     import torch
 
     if isinstance(wanted, str):
@@ -118,23 +122,23 @@ def _candidates(asked: Asked, wanted: Wanted, tell: OnProgress) -> list[Candidat
     able = {"bf16": computes_in_bfloat16(), "nvidia": torch.cuda.is_available()}
     every = default_candidates(sensitive=("any",), **able)
     picked = {REFERENCE, *(one.name for one in chosen(every, names))}
-    sensitive = _sensitive(asked, tell) if "ONNX Runtime mixed" in picked else []
+    sensitive = _sensitive(request, report) if "ONNX Runtime mixed" in picked else []
     known = default_candidates(sensitive=sensitive, **able)
     picked -= {one.name for one in own}
     return [*(one for one in known if one.name in picked), *own]
 
 
-def _sensitive(asked: Asked, tell: OnProgress) -> list[str]:
-    """The layers that lose most when they alone are quantized, by the error at the outputs."""
+def _sensitive(request: SearchRequest, report: OnProgress) -> list[str]:
+    """The layers with the most error at the outputs when they alone are quantized."""
     from labkit.quantize.activations import calibrate
     from labkit.quantize.sensitivity import sensitivity
 
-    tell("looking for sensitive layers")
+    report("looking for sensitive layers")
     try:
-        seen = calibrate(asked.detector, asked.data, imgsz=asked.imgsz)
+        ranges = calibrate(request.detector, request.data, imgsz=request.imgsz)
         found = sensitivity(
-            asked.detector, asked.data, activations=seen, measure_map=False, head=False,
-            imgsz=asked.imgsz, nms=False,
+            request.detector, request.data, activations=ranges, measure_map=False, head=False,
+            imgsz=request.imgsz, nms=False,
         )  # fmt: skip
     except LabError:  # a network without the logits that are compared
         return []
@@ -142,48 +146,48 @@ def _sensitive(asked: Asked, tell: OnProgress) -> list[str]:
 
 
 def _with_control(listed: list[Candidate], building: Building) -> list[Candidate]:
-    """Where calibration is poor, one recipe more, with good calibration: what it costs."""
-    asked = building.asked
+    """If calibration is poor, one candidate more with a good one, to show what it costs."""
+    request = building.request
     plain = next((one for one in listed if one.builder == "onnx-int8"), None)
-    if plain is None or not asked.doubtful:
+    if plain is None or not request.doubtful:
         return listed
-    building.add_images("own", asked.control())
-    return [*listed, control(plain, asked.data.name)]
+    building.add_images("own", request.control())
+    return [*listed, control(plain, request.data.name)]
 
 
-# --- what to know ----------------------------------------------------------------------
+# --- what to report --------------------------------------------------------------------
 
 
 def _reference(rows: Sequence[Measured]) -> Measured | None:
-    """The network in PyTorch; where that cannot run, what is best of the others in fp32."""
+    """The network in PyTorch; if that cannot run, the most accurate other one in fp32."""
     plain = [row for row in rows if row.candidate.precision == "fp32" and row.map is not None]
     return max(plain, key=lambda row: (row.name == REFERENCE, row.map), default=None)
 
 
-def _reach(building: Building) -> Reach | None:
+def _coverage(building: Building) -> RangeCoverage | None:
     """Ranges of the calibration images beside those of the validation images."""
-    ours, theirs = building.ranges("min-max"), building.ranges(SEEN)
+    ours, theirs = building.ranges("min-max"), building.ranges(VALIDATION)
     if ours is None or theirs is None:
         return None
-    ranges = read_ranges(ours), read_ranges(theirs)
-    asked = building.asked
-    return compare(*ranges, len(asked.calibrating), asked.calibration.name)
+    request = building.request
+    images, source = len(request.calibrating), request.calibration.name
+    return compare(read_ranges(ours), read_ranges(theirs), images, source)
 
 
-def _notes(asked: Asked, rows: Sequence[Measured]) -> Iterator[str]:
+def _notes(request: SearchRequest, rows: Sequence[Measured]) -> Iterator[str]:
     """Warnings about calibration, with what they mean for the result."""
-    count = len(asked.calibrating)
+    count = len(request.calibrating)
     if all(row.candidate.is_float for row in rows):
         return
     if count < FEW:
         images = "images" if count > 1 else "image"
         yield (
             f"Only {count} calibration {images}: below {FEW} the ranges of "
-            "activations still grow with every image, and what is beyond them is cut off."
+            "activations still grow with every image, and values beyond them are cut off."
         )
-    if asked.foreign:
+    if request.foreign:
         yield (
-            f"Calibrated on {asked.calibration.name}, measured on {asked.data.name}: another "
+            f"Calibrated on {request.calibration.name}, measured on {request.data.name}: another "
             "domain has other ranges."
         )
     found = {row.name: row for row in rows}
@@ -191,6 +195,6 @@ def _notes(asked: Asked, rows: Sequence[Measured]) -> Iterator[str]:
         plain = found.get(row.name.removesuffix(", control"))
         if row.candidate.control and plain and plain.map is not None and row.map is not None:
             yield (
-                f"What it does to the result: {plain.name} has mAP50-95 {plain.map:.3f}; the "
-                f"same recipe {row.candidate.why} has {row.map:.3f}."
+                f"What this costs: {plain.name} has mAP50-95 {plain.map:.3f}; the same settings "
+                f"{row.candidate.why} give {row.map:.3f}."
             )

@@ -1,4 +1,4 @@
-"""What a search means for this machine, in words; every sentence has its numbers."""
+"""The verdict: what a search means for this machine, in words; every sentence has its numbers."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from labkit.core.formatting import file_size
 if TYPE_CHECKING:
     from labkit.deploy.choice import Choice, Measured
 
-WORTH_IT = 1.1  # int8 has to be faster than float by a tenth to be worth its trouble
+WORTH_IT = 1.1  # int8 is worth its trouble if it is faster than float by a tenth
 
 
 def verdict(choice: Choice) -> str:
-    """The verdict, a sentence a line."""
+    """What to do on this machine, a sentence a line; `choice.verdict` is not read."""
     return "\n".join(_sentences(choice))
 
 
@@ -22,9 +22,10 @@ def _sentences(choice: Choice) -> Iterator[str]:
     floating = best_float(choice)
     yield from _chosen(choice, floating)
     yield from _int8(choice, floating)
-    yield from _pretenders(choice)
-    if choice.reach is not None:
-        yield choice.reach.words()[0].upper() + choice.reach.words()[1:] + "."
+    yield from _int8_in_name_only(choice)
+    if choice.coverage is not None:
+        words = choice.coverage.words()
+        yield words[0].upper() + words[1:] + "."
     yield from choice.notes
     problems = [row for row in choice.rows if row.problem]
     if problems:
@@ -32,7 +33,7 @@ def _sentences(choice: Choice) -> Iterator[str]:
 
 
 def best_float(choice: Choice) -> Measured | None:
-    """The fastest candidate in fp32, of those that can be deployed if there are any."""
+    """The fastest candidate in fp32; one that can be deployed, if there is any."""
     plain = [row for row in choice.rows if row.complete and row.candidate.precision == "fp32"]
     deploy = [row for row in plain if row.candidate.deploys]
     return min(deploy or plain, key=_ms, default=None)
@@ -68,28 +69,28 @@ def _against(choice: Choice) -> str:
 
 
 def _int8(choice: Choice, floating: Measured | None) -> Iterator[str]:
-    """Whether int8 is worth it here, and how much the recipe matters."""
+    """Whether int8 is worth it here, and how much its settings matter."""
     whole = [
         row for row in choice.rows if row.complete and row.candidate.precision in ("int8", "mixed")
     ]
     if not whole or floating is None:
         return
     floor = (choice.reference or floating).map
-    right = [
+    accurate = [
         row
         for row in whole
         if row.map is not None and floor is not None and row.map >= floor - choice.max_drop
     ]
     best, worst = min(whole, key=_ms), max(whole, key=_ms)
-    if not right:
-        yield f"int8 is not worth it here: no recipe keeps mAP50-95 within {choice.max_drop:g}."
+    if not accurate:
+        yield f"int8 is not worth it here: no candidate keeps mAP50-95 within {choice.max_drop:g}."
     else:
-        fastest = min(right, key=_ms)
+        fastest = min(accurate, key=_ms)
         gain = _ms(floating) / _ms(fastest)
         if gain < WORTH_IT:
-            small = min(right, key=lambda row: row.size)
+            small = min(accurate, key=lambda row: row.size)
             yield (
-                f"int8 is not worth it here for speed: its best recipe, {fastest.name}, is "
+                f"int8 is not worth it here for speed: the fastest, {fastest.name}, is "
                 f"{gain:.2f} times as fast as {floating.name}. It does save size: "
                 f"{file_size(small.size)} instead of {file_size(floating.size)}."
             )
@@ -98,11 +99,11 @@ def _int8(choice: Choice, floating: Measured | None) -> Iterator[str]:
     if len(whole) > 1:
         slower = _ms(worst) > _ms(floating)
         yield (
-            f"The recipe matters: int8 takes {_ms(best):.2f} ms ({best.name}) to "
+            f"The settings matter: int8 takes {_ms(best):.2f} ms ({best.name}) to "
             f"{_ms(worst):.2f} ms ({worst.name}" + (", slower than fp32)." if slower else ").")
         )
     lower = [row for row in choice.rows if row.complete and row.candidate.precision == "bf16"]
-    if lower and right:
+    if lower and accurate:
         quick = min(lower, key=_ms)
         yield (
             f"bfloat16 needs no calibration: {quick.name} takes {_ms(quick):.2f} ms "
@@ -110,13 +111,13 @@ def _int8(choice: Choice, floating: Measured | None) -> Iterator[str]:
         )
 
 
-def _pretenders(choice: Choice) -> Iterator[str]:
-    """Files that store int8 and are computed in float."""
+def _int8_in_name_only(choice: Choice) -> Iterator[str]:
+    """Files that store int8, and that the runtime computes in float."""
     for row in choice.rows:
         stored, computed = row.stored or 0.0, row.integer
         if stored > 0.5 and row.weighted and computed is not None and 2 * computed < row.weighted:
             yield (
-                f"{row.name} is int8 in its file alone: the runtime computes "
+                f"{row.name} is int8 only in its file: the runtime computes "
                 f"{row.weighted - computed} of {row.weighted} layers in float."
             )
 

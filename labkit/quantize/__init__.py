@@ -17,6 +17,8 @@ _MOVED = {
     "default_candidates": "labkit.deploy",
     "Choice": "labkit.deploy",
     "Measured": "labkit.deploy",
+    "qat_onnx": "labkit.deploy",
+    "qat_candidates": "labkit.deploy",
     "no_telemetry": "labkit.core.telemetry",
 }
 

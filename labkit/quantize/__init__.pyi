@@ -13,5 +13,3 @@ from .sensitivity import bits_curve as bits_curve
 
 # quantization-aware training
 from .qat import qat_detector as qat_detector
-from .qat import qat_onnx as qat_onnx
-from .qat import qat_candidates as qat_candidates

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 from click.testing import CliRunner
 
-from labkit import quantize
+from labkit import deploy
 from labkit.cli import main
 from labkit.deploy.candidates import Candidate
 from labkit.deploy.choice import Choice, Measured
@@ -28,7 +28,8 @@ def searched(monkeypatch, tmp_path):
         ("weights", "weights_sha256", "imgsz", "data", "data_sha256", "validation_images",
          "calibration", "calibration_sha256", "calibration_images"), "x",
     )  # fmt: skip
-    found = Choice((row,), row, row, "latency", 0.01, 2, {}, {**about, "names": {"0": "cell"}})
+    about["names"] = {"0": "cell"}
+    found = Choice((row,), row, row, "latency", 0.01, 2, {}, about, verdict="Take the one.")
     asked = {}
 
     def search(weights, **options):
@@ -36,7 +37,7 @@ def searched(monkeypatch, tmp_path):
         options["on_progress"]("working")
         return dataclasses.replace(found, chosen=asked.get("chosen", row))
 
-    monkeypatch.setattr(quantize, "search", search)
+    monkeypatch.setattr(deploy, "search", search)
     return asked
 
 
@@ -63,7 +64,7 @@ def test_without_a_choice_nothing_is_written(searched, tmp_path):
     assert not out.exists()
 
 
-def test_a_file_in_the_way_is_told_before_the_search(searched, tmp_path):
+def test_a_file_in_the_way_is_refused_before_the_search(searched, tmp_path):
     out = tmp_path / "file"
     out.write_text("mine")
     line = ["quantize", "my.pt", "--data", "cells", "--out", str(out / "deploy")]
@@ -72,7 +73,7 @@ def test_a_file_in_the_way_is_told_before_the_search(searched, tmp_path):
     assert f"{out} is a file: give a folder" in ran.output
 
 
-def test_a_slip_is_one_line(tmp_path):
+def test_a_mistake_is_one_line(tmp_path):
     weights = tiny.weights(tmp_path / "w.safetensors", tiny.OLD)
     data = tiny.data(tmp_path / "data", train=1, val=1)
     ran = CliRunner().invoke(main, ["quantize", str(weights), "--data", str(data)])

@@ -1,6 +1,6 @@
-"""Builders: from a detector and a recipe to the files that a runtime opens.
+"""Builders: from a detector and options to the files that a runtime opens.
 
-They run in the process of their candidate; whatever they raise becomes its row.
+They run in the process of their candidate; whatever they raise becomes the problem in its row.
 """
 
 from __future__ import annotations
@@ -8,14 +8,11 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from labkit.core.telemetry import no_telemetry
-
-if TYPE_CHECKING:
-    from labkit.deploy.runtimes.worker import Task
+from labkit.deploy.runtimes.task import Task, pixels
 
 
 def torch_weights(task: Task) -> list[Path]:
@@ -25,7 +22,7 @@ def torch_weights(task: Task) -> list[Path]:
 
     from labkit.deploy.runtimes.export import deployed
 
-    dtype = getattr(torch, task.recipe.get("dtype", "float32"))
+    dtype = getattr(torch, task.build_options.get("dtype", "float32"))
     tensors = deployed(task.weights).state_dict()
     file = Path(task.folder, "model.safetensors")
     save_file({k: v.to(dtype).contiguous() for k, v in tensors.items()}, file)
@@ -58,10 +55,10 @@ def onnx_int8(task: Task) -> list[Path]:
     """Static quantization of ONNX Runtime."""
     from labkit.deploy.runtimes.onnx_int8 import OnnxInt8, quantize
 
-    recipe = OnnxInt8.of(task.recipe)
+    settings = OnnxInt8.of(task.build_options)
     file = Path(task.folder, "model.onnx")
-    ranges = Path(task.ranges, f"{recipe.ranges}.json")
-    quantize(Path(task.base), Path(task.calibration), ranges, recipe, file)
+    ranges = Path(task.ranges, f"{settings.ranges}.json")
+    quantize(Path(task.base), Path(task.calibration), ranges, settings, file)
     return [file]
 
 
@@ -71,19 +68,18 @@ def openvino(task: Task) -> list[Path]:
 
     to = Path(task.folder, "model.xml")
     model = openvino_int8.convert(Path(task.base))
-    return openvino_int8.save(model, to, task.recipe.get("compress", False))
+    return openvino_int8.save(model, to, task.build_options.get("compress", False))
 
 
 def openvino_quantized(task: Task) -> list[Path]:
     """NNCF's quantization, plain or accuracy-controlled."""
     from labkit.deploy.runtimes import openvino_int8
     from labkit.deploy.runtimes.openvino_file import slim
-    from labkit.deploy.runtimes.worker import pixels
 
     calibration = np.load(task.calibration)
     control = {}
-    if task.recipe.get("controlled"):
-        from labkit.deploy.accuracy import Truth
+    if task.build_options.get("controlled"):
+        from labkit.deploy.runtimes.truth import Truth
 
         truth = Truth.read(Path(task.accuracy["truth"]))
         images = np.load(task.validation)
@@ -92,21 +88,22 @@ def openvino_quantized(task: Task) -> list[Path]:
             "max_drop": task.accuracy["max_drop"],
             "accuracy": lambda find: truth.map_of(lambda k: find(pixels(images[k : k + 1]))[0]),
         }
-    told = {name: task.recipe[name] for name in ("preset", "keep") if name in task.recipe}
-    model = openvino_int8.quantize(Path(task.base), calibration, **told, **control)
+    names = ("preset", "keep")
+    given = {name: task.build_options[name] for name in names if name in task.build_options}
+    model = openvino_int8.quantize(Path(task.base), calibration, **given, **control)
     files = openvino_int8.save(model, Path(task.folder, "model.xml"))
     slim(files[0], pixels(calibration[:1]))
     return files
 
 
 def given(task: Task) -> list[Path]:
-    """An ONNX file that is there already: as it is, or converted for OpenVINO."""
-    file = Path(task.recipe["file"])
+    """An ONNX file that exists already: as it is, or converted for OpenVINO."""
+    file = Path(task.build_options["file"])
     if task.runtime == "openvino":
         from labkit.deploy.runtimes import openvino_int8
 
         return openvino_int8.save(openvino_int8.convert(file), Path(task.folder, "model.xml"))
-    return _copied(task.recipe["file"], task)
+    return _copied(str(file), task)
 
 
 def litert_float(task: Task) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Calibration: how far every activation of a network reaches, seen on images."""
+"""Calibration: the range of every activation of a network, measured on images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from labkit.core.telemetry import no_telemetry
 
 METHODS = {"min-max": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}
-PERCENTILE = 99.99  # of the values of a tensor that its range holds
+PERCENTILE = 99.99  # share of a tensor's values, in percent, that its range contains
 OPTIONS: dict[str, dict[str, Any]] = {"percentile": {"CalibPercentile": PERCENTILE}}
 
 
@@ -45,10 +45,16 @@ class Images:
 
 
 def observe(model: Path, images: Path, method: str, to: Path) -> None:
-    """Run a float ONNX file on images, and keep the range of each tensor.
+    """Run a float ONNX file on images, and write the range of each tensor.
 
     The file is the calibration cache of `onnxruntime.quantization.quantize_static`, so that
-    all recipes of one method share one calibration.
+    all candidates with the same method share one calibration.
+
+    Args:
+        model: the float file.
+        images: a `.npy` file, (n, 3, s, s) uint8.
+        method: a name in `METHODS`.
+        to: the file to write.
 
     Raises:
         Exception: whatever ONNX Runtime raises.

@@ -1,8 +1,8 @@
-"""From a detector to files that other runtimes read, without its second head.
+"""From a detector to files that other runtimes read, with one head.
 
 YOLO26 has two heads. Everything here runs the end-to-end one, which gives boxes without
 non-maximum suppression; a network without it (YOLO11, say) gets the suppression into its
-graph instead. So every candidate gives the same: (1, n, 6) boxes, scores and classes.
+graph instead. So the output of every candidate is the same: (1, n, 6) boxes, scores, classes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import nn
 
-CONFIDENCE, OVERLAP, MOST = 0.001, 0.7, 300  # as in `labkit.vision.evaluate`
+CONFIDENCE, OVERLAP, MAX_BOXES = 0.001, 0.7, 300  # as in `labkit.vision.evaluate`
 
 
 def end_to_end(network: Any) -> bool:
@@ -32,13 +32,17 @@ def export_onnx(weights: str | os.PathLike[str], imgsz: int, to: Path) -> None:
 
 
 def write_onnx(network: Any, imgsz: int, to: Path) -> None:
-    """The same of a network, which the exporter copies. Raises as `export_onnx`."""
+    """The same for a network, which the exporter copies.
+
+    Raises:
+        Exception: whatever the exporter raises.
+    """
     from labkit.core.ultralytics import silent, ultralytics
 
     ultralytics()
     from ultralytics.engine.exporter import Exporter
 
-    network.pt_path = str(to.with_suffix(".pt"))  # names the file; nothing is read from it
+    network.pt_path = str(to.with_suffix(".pt"))  # gives the file its name; it is never read
     with silent():
         exporter = Exporter(
             overrides={
@@ -52,11 +56,11 @@ def write_onnx(network: Any, imgsz: int, to: Path) -> None:
         )
         written = exporter(network)
     if not written or Path(written) != to:
-        raise RuntimeError("Ultralytics' exporter has written no file")
+        raise RuntimeError("Ultralytics' exporter wrote no file")
 
 
 def deployed(weights: str | os.PathLike[str]) -> nn.Module:
-    """The network as an export has it: one head, BatchNorm folded; (1, n, 6) boxes of an image."""
+    """The network as it is exported: one head, BatchNorm folded; (1, n, 6) boxes of an image."""
     from labkit.core.ultralytics import silent, ultralytics
 
     ultralytics()
@@ -71,7 +75,7 @@ def deployed(weights: str | os.PathLike[str]) -> nn.Module:
 
 
 class _EndToEnd(nn.Module):
-    """A network whose boxes are final, without the features that it gives beside them."""
+    """A network whose boxes are final, without the features that it returns as well."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -82,7 +86,7 @@ class _EndToEnd(nn.Module):
 
 
 class _Suppressed(nn.Module):
-    """A network of one-to-many boxes, and non-maximum suppression after it."""
+    """A network with one-to-many boxes, followed by non-maximum suppression."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -94,7 +98,7 @@ class _Suppressed(nn.Module):
         found = self.network(image)
         boxes = found[0] if isinstance(found, tuple) else found
         rows = non_max_suppression(
-            boxes.float(), CONFIDENCE, OVERLAP, multi_label=False, max_det=MOST
+            boxes.float(), CONFIDENCE, OVERLAP, multi_label=False, max_det=MAX_BOXES
         )
         return rows[0][None]
 
@@ -107,5 +111,5 @@ def _network(weights: str | os.PathLike[str]) -> Any:
 
 def _head(network: Any) -> dict[str, Any]:
     if end_to_end(network):
-        return {"nms": False, "max_det": MOST}
-    return {"nms": True, "conf": CONFIDENCE, "iou": OVERLAP, "max_det": MOST}
+        return {"nms": False, "max_det": MAX_BOXES}
+    return {"nms": True, "conf": CONFIDENCE, "iou": OVERLAP, "max_det": MAX_BOXES}

@@ -1,7 +1,8 @@
-"""LiteRT, Google's runtime for phones and small boards, which computes with XNNPACK here.
+"""LiteRT, Google's runtime for phones and small boards; on this machine it computes with XNNPACK.
 
 `litert_torch` converts a network from PyTorch, `ai_edge_quantizer` rounds the file to int8.
-Both stand in `litert.txt`: labkit does without them, and says so. The runtime itself is here.
+Both are optional (`litert.txt`): without them, the rows of LiteRT say what is missing. The
+runtime itself is always installed.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ def convert(weights: str | os.PathLike[str], imgsz: int, to: Path) -> None:
 
     network: Any = deployed(weights)
     if not end_to_end(network.network):
-        raise RuntimeError("LiteRT's converter knows no non-maximum suppression")
+        raise RuntimeError("LiteRT's converter does not support non-maximum suppression")
     for tensor in (*network.parameters(), *network.buffers()):
-        # Folding leaves weights in another order of memory, of which the converter reads what
-        # it has given back already: other numbers each time.
+        # After folding, weights are not contiguous; the converter then reads a copy of them
+        # that has been freed already: other numbers each time.
         tensor.data = tensor.data.contiguous()
     converter.convert(network, (torch.zeros(1, 3, imgsz, imgsz),)).export(str(to))
 
@@ -74,7 +75,7 @@ def quantize(base: Path, calibration: np.ndarray, to: Path) -> None:
 
 @dataclass(frozen=True)
 class Operation:
-    """One of a file: its name in the schema, its tensors by number, and their dtypes."""
+    """One operation of a file: its name in the schema, and its tensors by number."""
 
     name: str
     inputs: tuple[int, ...]
@@ -82,15 +83,19 @@ class Operation:
 
 
 def operations(file: Path) -> tuple[list[Operation], dict[int, dict[str, Any]]]:
-    """What a file computes, in order, and what is known of its tensors (`name`, `dtype` …)."""
+    """What a file computes, in order, and what is known of its tensors (`name`, `dtype` …).
+
+    Returns:
+        The operations, and for each tensor, by number, the interpreter's details.
+    """
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # else XNNPACK has merged them
     interpreter = Interpreter(str(file), experimental_op_resolver_type=plain)
-    tensors = {told["index"]: told for told in interpreter.get_tensor_details()}
+    tensors = {one["index"]: one for one in interpreter.get_tensor_details()}
     found = [
-        Operation(told["op_name"], tuple(told["inputs"]), tuple(told["outputs"]))
-        for told in interpreter._get_ops_details()
+        Operation(one["op_name"], tuple(one["inputs"]), tuple(one["outputs"]))
+        for one in interpreter._get_ops_details()
     ]
     return found, tensors
 
@@ -98,7 +103,7 @@ def operations(file: Path) -> tuple[list[Operation], dict[int, dict[str, Any]]]:
 def floating(file: Path) -> list[str]:
     """Patterns for the operations that stay in float: none with weights comes after them.
 
-    One scale for pixels (0 to 320) and scores (0 to 1), which are decoded there, would make all
+    They decode boxes: one scale for pixels (0 to 320) and scores (0 to 1) would make all
     scores 0.
     """
     every, tensors = operations(file)

@@ -1,14 +1,14 @@
 """int8 for ONNX Runtime: which operators are quantized, and how.
 
 `onnxruntime.quantization.quantize_static` puts Q/DQ pairs around operators; when a session
-opens the file, a pair on either side makes of `Conv` a `QLinearConv` and so on. What decides
-on a processor:
+opens the file, it fuses a `Conv` between two pairs into a `QLinearConv`, and so on. What
+matters on a CPU:
 
 * activations unsigned: on x86 there is no fast kernel for signed ones, and ONNX Runtime then
   computes in float between Q/DQ pairs;
-* elementwise operators too: otherwise every SiLU goes to float and back;
-* not the decoding of boxes: one scale for pixels (0 to 640) and scores (0 to 1) makes all
-  scores 0. It is left in float here always, with the selection of the best boxes.
+* elementwise operators quantized too: otherwise every SiLU goes to float and back;
+* the decoding of boxes in float: one scale for pixels (0 to 640) and scores (0 to 1) makes all
+  scores 0. Here it always stays in float, and so does the selection of the best boxes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ WEIGHTED = ("Conv", "Gemm", "MatMul", "ConvTranspose")
 
 @dataclass(frozen=True)
 class OnnxInt8:
-    """A recipe.
+    """Settings of the quantization.
 
     Attributes:
         activations: their type; weights are int8.
@@ -38,8 +38,8 @@ class OnnxInt8:
         keep: what stays in float beside the decoding: nothing ("decode"), also the last
             convolutions ("outputs"), or the whole last block ("head").
         layers: names of blocks ("model.10") that stay in float.
-        images: whose ranges: "given" are those to calibrate with, "own" those of the data that
-            accuracy is measured on.
+        images: which images the ranges are from: "given" are those to calibrate with, "own"
+            those of the data that accuracy is measured on.
     """
 
     activations: Literal["uint8", "int8"] = "uint8"
@@ -57,22 +57,26 @@ class OnnxInt8:
         return self.calibration if self.images == "given" else f"own-{self.calibration}"
 
     @classmethod
-    def of(cls, recipe: dict[str, Any]) -> OnnxInt8:
-        """From JSON values."""
+    def of(cls, options: dict[str, Any]) -> OnnxInt8:
+        """From JSON values.
+
+        Raises:
+            ValueError: an option that does not exist.
+        """
         known = {field.name for field in fields(cls)}
-        if wrong := set(recipe) - known:
-            raise ValueError(f"{', '.join(sorted(wrong))}: not a part of this recipe")
-        return cls(**recipe)
+        if wrong := set(options) - known:
+            raise ValueError(f"{', '.join(sorted(wrong))}: no option of this builder")
+        return cls(**options)
 
 
-def quantize(base: Path, calibration: Path, ranges: Path, recipe: OnnxInt8, to: Path) -> None:
+def quantize(base: Path, calibration: Path, ranges: Path, settings: OnnxInt8, to: Path) -> None:
     """Write an int8 file.
 
     Args:
         base: the float file.
-        calibration: images for what is not in `ranges`.
+        calibration: images, for tensors that are not in `ranges`.
         ranges: what `labkit.deploy.runtimes.calibration.observe` has left.
-        recipe: how.
+        settings: how.
         to: the file to write.
 
     Raises:
@@ -85,27 +89,27 @@ def quantize(base: Path, calibration: Path, ranges: Path, recipe: OnnxInt8, to: 
     from labkit.deploy.runtimes.calibration import METHODS, OPTIONS, Images
 
     model = onnx.load(base)
-    activations = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}[recipe.activations]
+    activations = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}[settings.activations]
     own = shutil.copyfile(base, to.with_name("float.onnx"))  # files are written beside it
     quantize_static(
         own,
         to,
         Images(calibration, model.graph.input[0].name),  # type: ignore[arg-type]
-        per_channel=recipe.per_channel,
-        reduce_range=recipe.reduce_range,
+        per_channel=settings.per_channel,
+        reduce_range=settings.reduce_range,
         activation_type=activations,
         weight_type=QuantType.QInt8,
-        nodes_to_exclude=sorted(float_nodes(model.graph, recipe)),
-        calibrate_method=CalibrationMethod[METHODS[recipe.calibration]],
+        nodes_to_exclude=sorted(float_nodes(model.graph, settings)),
+        calibrate_method=CalibrationMethod[METHODS[settings.calibration]],
         calibration_cache_path=ranges,
-        extra_options=OPTIONS.get(recipe.calibration, {}),
+        extra_options=OPTIONS.get(settings.calibration, {}),
     )
     own.unlink()
     shorten_names(to)
 
 
-def float_nodes(graph: Any, recipe: OnnxInt8) -> set[str]:
-    """The names of the nodes that a recipe leaves in float."""
+def float_nodes(graph: Any, settings: OnnxInt8) -> set[str]:
+    """The names of the nodes that stay in float."""
     before = _before_weights(graph)
     last = _last_block(graph)
     kept = set()
@@ -114,17 +118,17 @@ def float_nodes(graph: Any, recipe: OnnxInt8) -> set[str]:
         tail = node.name not in before
         if (
             (tail and not weighted)
-            or (recipe.keep == "outputs" and tail)
-            or (recipe.keep == "head" and _in_block(node.name, last))
-            or (recipe.operators == "convolutions" and not weighted)
-            or any(_in_block(node.name, layer) for layer in recipe.layers)
+            or (settings.keep == "outputs" and tail)
+            or (settings.keep == "head" and _in_block(node.name, last))
+            or (settings.operators == "convolutions" and not weighted)
+            or any(_in_block(node.name, layer) for layer in settings.layers)
         ):
             kept.add(node.name)
     return kept
 
 
 def _before_weights(graph: Any) -> set[str]:
-    """Nodes whose results reach an operator with weights: not what only decodes."""
+    """Nodes whose results reach an operator with weights; the others only decode."""
     maker = {output: node for node in graph.node for output in node.output}
     waiting = [name for node in graph.node if node.op_type in WEIGHTED for name in node.input]
     found: set[str] = set()
@@ -152,10 +156,10 @@ def _in_block(node: str, block: str) -> bool:
 
 
 def shorten_names(file: Path) -> None:
-    """Give what is inside of a graph the shortest names: they are a tenth of a small int8 file.
+    """Shorten the names inside of a graph: they are a tenth of a small int8 file.
 
-    Inputs and outputs keep theirs; names of nodes and types of tensors in between, which no
-    runtime needs, go.
+    Inputs and outputs keep theirs. Names of nodes and types of tensors in between, which no
+    runtime needs, are removed.
     """
     import onnx
 

@@ -1,7 +1,7 @@
-"""Make an OpenVINO file small: the XML that describes a graph outweighs a third of int8 weights.
+"""Make an OpenVINO file smaller: beside int8 weights, the XML that describes a graph is large.
 
-OpenVINO infers all shapes in between when it reads a file, and names are for people. What is
-left out here changes no result; `slim` reads the file again and compares.
+OpenVINO infers all inner shapes when it reads a file, and names are for people. Leaving them
+out changes no result; `slim` reads the file again and compares.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ Element = ElementTree.Element
 
 
 def slim(file: Path, image: np.ndarray) -> None:
-    """Leave out of `model.xml` what the runtime can do without.
+    """Remove from `model.xml` what the runtime does not need.
 
     Args:
         file: the XML; its `.bin` stays as it is.
-        image: an input, (1, 3, s, s) float32. Where the shorter file does not give the same
-            output for it, to the bit, the file stays as it was.
+        image: an input, (1, 3, s, s) float32. Unless the shorter file gives the same output
+            for it, bit for bit, the file stays as it was.
     """
     tree = ElementTree.parse(file)
     net = tree.getroot()
@@ -46,7 +46,7 @@ def slim(file: Path, image: np.ndarray) -> None:
     try:
         if np.array_equal(_output(file, image), _output(shorter, image)):
             os.replace(shorter, file)
-    except Exception:  # a file that cannot be read is no reason to have none
+    except Exception:  # a shorter file that cannot be read: the long one stays
         pass
     finally:
         shorter.unlink(missing_ok=True)
@@ -58,7 +58,7 @@ def _output(file: Path, image: np.ndarray) -> np.ndarray:
 
 
 def _shorten(layer: Any, kept: set[str]) -> None:
-    """Drop comments for debuggers, names of tensors in between, and shapes that are inferred."""
+    """Remove comments for debuggers, names of inner tensors, and shapes that are inferred."""
     for info in layer.findall("rt_info"):
         layer.remove(info)
     if layer.get("type") == "Parameter":
@@ -71,7 +71,7 @@ def _shorten(layer: Any, kept: set[str]) -> None:
 
 
 def _read_by_results(net: Element) -> set[str]:
-    """The numbers of the layers whose outputs are those of the network: they keep their names."""
+    """The ids of the layers whose outputs are those of the network: they keep their names."""
     results = {layer.get("id") for layer in net.iter("layer") if layer.get("type") == "Result"}
     return {
         edge.get("from-layer", "") for edge in net.iter("edge") if edge.get("to-layer") in results
@@ -79,7 +79,7 @@ def _read_by_results(net: Element) -> set[str]:
 
 
 def _share_constants(net: Element) -> None:
-    """Let equal constants be one: a FakeQuantize has two ranges, which are often the same."""
+    """Merge equal constants: a FakeQuantize has two ranges, which are often the same."""
     layers, edges = net.find("layers"), net.find("edges")
     assert layers is not None
     assert edges is not None

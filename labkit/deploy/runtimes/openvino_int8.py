@@ -1,8 +1,8 @@
 """int8 for OpenVINO, by NNCF (`nncf.quantize`, `nncf.quantize_with_accuracy_control`).
 
-The ONNX file is converted first, not just read: conversion makes one Swish of each Sigmoid and
-Mul and folds what is constant. Quantized from the raw graph, SiLU stays outside of the
-convolutions' kernels, and the file has twice the size.
+The ONNX file is converted first, not just read: conversion turns each Sigmoid and Mul into one
+Swish and folds constants. Quantized from the raw graph, SiLU stays outside of the convolutions'
+kernels, and the file is twice as large.
 """
 
 from __future__ import annotations
@@ -15,12 +15,17 @@ from typing import Any
 import numpy as np
 
 from labkit.core.telemetry import no_telemetry
+from labkit.deploy.runtimes.task import pixels
 
 WEIGHTED = ("Convolution", "GroupConvolution", "MatMul", "ConvolutionBackpropData")
 
 
 def convert(base: Path) -> Any:
-    """An ONNX file as OpenVINO's model. Raises whatever OpenVINO raises."""
+    """An ONNX file as OpenVINO's model.
+
+    Raises:
+        Exception: whatever OpenVINO raises.
+    """
     no_telemetry()
     import openvino
 
@@ -55,9 +60,9 @@ def quantize(
             symmetric ones.
         keep: what stays in float: "decode" is what only decodes boxes, "outputs" also the last
             convolutions, which give the numbers that are decoded.
-        accuracy: of something that finds boxes in images; given, layers go back to float until
-            it loses no more than `max_drop` (accuracy-aware quantization).
-        validation: images for it, likewise.
+        accuracy: the accuracy of a function from an image to boxes. If it is given, layers go
+            back to float until no more than `max_drop` is lost (accuracy-aware quantization).
+        validation: images for it, (n, 3, s, s) uint8.
         max_drop: of accuracy, absolute.
 
     Raises:
@@ -76,7 +81,7 @@ def quantize(
         "subset_size": len(calibration),
         "ignored_scope": nncf.IgnoredScope(names=floating(model, keep), validate=False),
     }
-    images = nncf.Dataset([_pixels(calibration[k : k + 1]) for k in range(len(calibration))])
+    images = nncf.Dataset([pixels(calibration[k : k + 1]) for k in range(len(calibration))])
     if accuracy is None:
         return nncf.quantize(model, images, **settings)
     assert validation is not None
@@ -115,7 +120,3 @@ def floating(model: Any, keep: str = "decode") -> list[str]:
         for op in model.get_ordered_ops()
         if op.get_friendly_name() not in before and op.get_type_name() not in kinds
     ]
-
-
-def _pixels(images: np.ndarray) -> np.ndarray:
-    return images.astype(np.float32) / 255

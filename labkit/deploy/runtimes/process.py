@@ -1,7 +1,7 @@
-"""A worker process as its parent sees it: questions as JSON lines, answers in time or an end.
+"""A worker process as its parent sees it: requests as JSON lines, answers in time or an end.
 
-Whatever a builder or a runtime does there (an error, a crash, no answer) is `WorkerError` here,
-with a reason in one line, and touches nothing else.
+Whatever a builder or a runtime does there (an error, a crash, no answer) is a `WorkerError`
+here, with a reason in one line, and touches nothing else.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ import threading
 from pathlib import Path
 from typing import Any
 
-LONGEST = 220  # characters of a reason
+import labkit
+
+MAX_REASON = 220  # characters
 
 # A runtime gets its threads when it opens a file. These are for what it uses beside them.
 ENVIRONMENT = {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore"}
@@ -31,7 +33,7 @@ class Worker:
     """`python -m labkit.deploy.runtimes.worker`, which ends with its parent.
 
     Args:
-        task: what it is about, as JSON values (see `labkit.deploy.runtimes.worker`).
+        task: what it works on, as JSON values (see `labkit.deploy.runtimes.task.Task`).
         log: the file that takes what the process prints.
         module: what is run.
     """
@@ -40,15 +42,14 @@ class Worker:
         self, task: dict[str, Any], log: Path, module: str = "labkit.deploy.runtimes.worker"
     ) -> None:
         self._log = log
-        package = str(Path(__file__).parents[3])
-        paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
         with open(log, "ab") as file:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", module],
+                # -P: the working folder is not searched for modules, whatever lies in it
+                [sys.executable, "-P", "-m", module],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=file,
-                env={**os.environ, **ENVIRONMENT, "PYTHONPATH": os.pathsep.join(paths)},
+                env={**os.environ, **ENVIRONMENT, "PYTHONPATH": search_path()},
                 start_new_session=True,  # Ctrl-C is for the parent, which then ends it
             )
         self._answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -67,24 +68,24 @@ class Worker:
         """The process's number."""
         return self._process.pid
 
-    def ask(self, what: str, *, timeout: float, **arguments: Any) -> Any:
+    def ask(self, command: str, *, timeout: float, **arguments: Any) -> Any:
         """Let it do one thing, and wait for the answer.
 
         Args:
-            what: a name in `labkit.deploy.runtimes.worker.DEEDS`.
+            command: a name in `labkit.deploy.runtimes.worker.COMMANDS`.
             timeout: seconds; a worker that takes longer is ended.
             arguments: JSON values.
 
         Raises:
             WorkerError: an error there, a crash, or no answer in time.
         """
-        question: dict[str, Any] = {"do": what, **arguments}
+        request: dict[str, Any] = {"command": command, **arguments}
         if not self._begun:
-            question["task"], self._begun = self._task, True
+            request["task"], self._begun = self._task, True
         line = None
         with contextlib.suppress(OSError, ValueError):  # it has ended, or was closed
             assert self._process.stdin is not None
-            self._process.stdin.write(json.dumps(question).encode() + b"\n")
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
             self._process.stdin.flush()
             try:
                 line = self._answers.get(timeout=timeout)
@@ -99,7 +100,7 @@ class Worker:
         return answer["answer"]
 
     def _end(self) -> str:
-        """How a process ended that should not have."""
+        """Why the process has ended, though nobody asked it to."""
         try:
             code = self._process.wait(5)
         except subprocess.TimeoutExpired:
@@ -113,7 +114,7 @@ class Worker:
         return one_line(f"its process ended with exit code {code}{last}")
 
     def close(self) -> None:
-        """End the process, whatever it does; nothing where that was done before."""
+        """End the process, whatever it is doing; a second call does nothing."""
         if self._closed:
             return
         self._closed = True
@@ -132,7 +133,13 @@ class Worker:
         self.close()
 
 
+def search_path() -> str:
+    """PYTHONPATH for a worker: it imports the very labkit of its parent."""
+    own = str(Path(labkit.__file__).parents[1])  # what holds the package, never a folder in it
+    return os.pathsep.join([own, *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
 def one_line(text: str) -> str:
     """The words of a message, on one line that is not too long."""
     words = " ".join(text.split())
-    return words if len(words) <= LONGEST else words[: LONGEST - 1] + "…"
+    return words if len(words) <= MAX_REASON else words[: MAX_REASON - 1] + "…"

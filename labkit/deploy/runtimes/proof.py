@@ -1,4 +1,4 @@
-"""Proof that int8 is int8: what a file stores in integers, and what its runtime computes so."""
+"""Proof that int8 is int8: what a file stores and what its runtime computes in integers."""
 
 from __future__ import annotations
 
@@ -15,14 +15,19 @@ OPENVINO_WEIGHTED = ("Convolution", "GroupConvolution", "MatMul", "FullyConnecte
 
 
 def proof(runtime: str, file: Path, session: Any) -> dict[str, Any]:
-    """What there is to show.
+    """How much of a file is int8, and how much of it is computed in int8.
+
+    Args:
+        runtime: a name in `labkit.deploy.runtimes.sessions.OPENERS`.
+        file: what it has opened.
+        session: the open session; only OpenVINO's is looked at.
 
     Returns:
         `stored`: the share of weights that are stored as integers of 8 bits; a weight is a
-        value of a constant with two dimensions or more that are longer than one.
-        `nodes`: the quantize and dequantize nodes in the file.
+        value of a constant with at least two dimensions that are longer than one.
+        `nodes`: how many quantize and dequantize nodes the file has.
         `integer`, `weighted`: how many operators with weights the runtime computes in
-        integers, of how many; None where it does not say.
+        integers, and how many there are; None if it does not say.
     """
     if runtime == "onnxruntime":
         return {**_onnx(file), **_onnxruntime(file)}
@@ -48,7 +53,7 @@ def _onnx(file: Path) -> dict[str, Any]:
 
 
 def _share(constants: Iterable[tuple[tuple[int, ...], bool]]) -> float:
-    """The share of the values of weights that are integers."""
+    """The share of the weights that are integers, by count of values."""
     import math
 
     weights = [
@@ -61,7 +66,7 @@ def _share(constants: Iterable[tuple[tuple[int, ...], bool]]) -> float:
 
 
 def _onnxruntime(file: Path) -> dict[str, Any]:
-    """The operators that are left once ONNX Runtime has fused what it fuses here."""
+    """The operators after ONNX Runtime has fused what it fuses on this machine."""
     import tempfile
 
     no_telemetry()
@@ -95,18 +100,18 @@ def _openvino(file: Path) -> dict[str, Any]:
 
 
 def _openvino_computed(session: Any) -> dict[str, Any]:
-    """The precisions of the kernels that OpenVINO has chosen (its execution graph)."""
+    """The precisions of the kernels that OpenVINO has chosen, from its execution graph."""
     integer = weighted = 0
     for operation in session.model.get_runtime_model().get_ordered_ops():
-        told = {key: str(value.astype(str)) for key, value in operation.get_rt_info().items()}
-        if told.get("layerType") in OPENVINO_WEIGHTED:
+        info = {key: str(value.astype(str)) for key, value in operation.get_rt_info().items()}
+        if info.get("layerType") in OPENVINO_WEIGHTED:
             weighted += 1
-            integer += told.get("runtimePrecision", "").lower() in ("i8", "u8")
+            integer += info.get("runtimePrecision", "").lower() in ("i8", "u8")
     return {"integer": integer, "weighted": weighted}
 
 
 def _litert(file: Path) -> dict[str, Any]:
-    """LiteRT computes in integers what reads integers alone."""
+    """LiteRT computes an operator in integers if it reads nothing but integers."""
     import numpy as np
     import torch
 

@@ -23,7 +23,7 @@ class Session(Protocol):
 
 
 class OnnxRuntimeSession:
-    """A file in ONNX Runtime, on the processor unless other providers are named."""
+    """A file in ONNX Runtime, on the CPU unless other providers are named."""
 
     def __init__(
         self, file: str, threads: int, providers: tuple[Any, ...] = ("CPUExecutionProvider",)
@@ -42,14 +42,14 @@ class OnnxRuntimeSession:
 
 
 class OpenVinoSession:
-    """A file in OpenVINO on the processor, tuned for the latency of one image."""
+    """A file in OpenVINO on the CPU, tuned for the latency of one image."""
 
     def __init__(self, file: str, threads: int, **options: Any) -> None:
         no_telemetry()
         import openvino
 
-        told = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, **options}
-        self.model = openvino.Core().compile_model(file, "CPU", told)
+        settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, **options}
+        self.model = openvino.Core().compile_model(file, "CPU", settings)
         self._request = self.model.create_infer_request()
         self._output = self.model.output(0)
 
@@ -58,7 +58,7 @@ class OpenVinoSession:
 
 
 class TorchSession:
-    """Weights in PyTorch, BatchNorm folded, channels innermost."""
+    """Weights in PyTorch, BatchNorm folded, channels last in memory."""
 
     def __init__(self, file: str, threads: int, autocast: str | None = None) -> None:
         import torch
@@ -72,7 +72,7 @@ class TorchSession:
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         torch = self._torch
-        if torch.get_num_threads() != self._threads:  # a setting of each thread
+        if torch.get_num_threads() != self._threads:  # it is a setting of each thread
             torch.set_num_threads(self._threads)
         lower = torch.autocast("cpu", self._autocast, enabled=self._autocast is not None)
         with torch.inference_mode(), lower:
@@ -81,7 +81,7 @@ class TorchSession:
 
 
 class LiteRtSession:
-    """A file in LiteRT, on the processor."""
+    """A file in LiteRT, on the CPU."""
 
     def __init__(self, file: str, threads: int) -> None:
         from ai_edge_litert.interpreter import Interpreter
@@ -115,7 +115,7 @@ def _litert(file: str, threads: int, options: Mapping[str, Any]) -> Session:
 
 
 def _tensorrt(file: str, threads: int, options: Mapping[str, Any]) -> Session:
-    """TensorRT as a provider of ONNX Runtime, which must have been built with it."""
+    """TensorRT as a provider of ONNX Runtime, which has to be built with it."""
     no_telemetry()
     import onnxruntime
 
@@ -146,8 +146,8 @@ def open_session(
     Args:
         runtime: a name in `OPENERS`.
         file: such as `model.onnx` or `model.xml`.
-        threads: how many one image is computed with.
-        options: see the sessions of the runtimes.
+        threads: how many compute one image.
+        options: of the runtime; see the classes of sessions.
 
     Raises:
         Exception: whatever the runtime raises.

@@ -1,7 +1,7 @@
 """What runs in a candidate's own process: JSON lines in, JSON lines out, nothing shared.
 
-`python -m labkit.deploy.runtimes.worker` reads questions `{"do": name, …}`; the first one
-brings the task. Libraries print what they like: it goes to standard error, which the parent keeps.
+`python -m labkit.deploy.runtimes.worker` reads requests `{"command": name, …}`; the first one
+brings the task. Whatever libraries print goes to standard error, which the parent keeps.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,49 +21,23 @@ import numpy as np
 
 from labkit.core.telemetry import no_telemetry
 from labkit.deploy.runtimes.sessions import Session, open_session
+from labkit.deploy.runtimes.task import Task, pixels
+
+COMMANDS = (
+    "build", "export", "convert", "observe",  # make files
+    "open", "time", "throughput", "detect", "memory", "proof",  # run one
+)  # fmt: skip
 
 
-@dataclass
-class Task:
-    """What a worker is about.
-
-    Attributes:
-        weights: the detector's own file.
-        base, tflite: the float ONNX and LiteRT files that others are made from.
-        calibration, validation: `.npy` files of images, (n, 3, s, s) uint8.
-        ranges: the folder of calibrated ranges.
-        folder: where the candidate's files go.
-        imgsz: the side of the images in pixels.
-        runtime, builder, recipe, options: of the candidate (`labkit.deploy.candidates`).
-        accuracy: for builders that control it: labels and the drop that is allowed.
-    """
-
-    weights: str = ""
-    base: str = ""
-    tflite: str = ""
-    calibration: str = ""
-    validation: str = ""
-    ranges: str = ""
-    folder: str = ""
-    imgsz: int = 320
-    threads: int = 1
-    runtime: str = ""
-    builder: str = ""
-    recipe: dict[str, Any] = field(default_factory=dict)
-    options: dict[str, Any] = field(default_factory=dict)
-    accuracy: dict[str, Any] = field(default_factory=dict)
-    file: str = ""
-
-
-class Bench:
-    """A task and the session that is open on its file."""
+class WorkerState:
+    """A task and the session that is open on its file; each command is a method."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
         self._session: Session | None = None
         self._images: np.ndarray | None = None
 
-    # --- making ------------------------------------------------------------------------
+    # --- making files ------------------------------------------------------------------
 
     def build(self) -> dict[str, Any]:
         """Make the candidate's files; the first is the one to open."""
@@ -87,15 +60,15 @@ class Bench:
         convert(self.task.weights, self.task.imgsz, Path(self.task.tflite))
 
     def observe(self, method: str, images: str, to: str) -> None:
-        """Look at images to see how far every activation reaches; the ranges become a file."""
+        """Run the float ONNX file on images, and write the range of every activation."""
         from labkit.deploy.runtimes.calibration import observe
 
         observe(Path(self.task.base), Path(images), method, Path(to))
 
-    # --- running -----------------------------------------------------------------------
+    # --- running one -------------------------------------------------------------------
 
     def open(self, threads: int) -> dict[str, Any]:
-        """Open the file for so many threads, and look at one image."""
+        """Open the file with a number of threads, and run one image."""
         self._session = None
         began = time.perf_counter()
         self._session = self._open(threads)
@@ -103,7 +76,7 @@ class Bench:
         return {"seconds": time.perf_counter() - began}
 
     def time(self, count: int, warm: int = 2) -> list[float]:
-        """Milliseconds of each of `count` images, after a few that are not timed."""
+        """Milliseconds of each of `count` images, after `warm` images that are not timed."""
         assert self._session is not None
         images = [self._image(k) for k in range(min(count, 8))]
         for k in range(warm):
@@ -116,7 +89,7 @@ class Bench:
         return times
 
     def throughput(self, sessions: int, seconds: float) -> float:
-        """Images a second from several sessions of one thread each, side by side."""
+        """Images a second of several sessions with one thread each, side by side."""
         opened = [self._open(1) for _ in range(sessions)]
         image = self._image(0)
         for session in opened:
@@ -169,20 +142,10 @@ class Bench:
         return pixels(self._all()[k : k + 1])
 
 
-MAKING = ("build", "export", "convert", "observe")
-RUNNING = ("open", "time", "throughput", "detect", "memory", "proof")
-DEEDS = (*MAKING, *RUNNING)
-
-
-def pixels(images: np.ndarray) -> np.ndarray:
-    """What the networks read: (n, 3, s, s) float32 in 0 to 1."""
-    return images.astype(np.float32) / 255
-
-
 def peak_memory() -> int:
-    """Bytes that this process held in memory at most.
+    """The most bytes that this process has held in memory.
 
-    `getrusage` would tell the parent's peak: Linux hands it on to what is executed.
+    Not `getrusage`, which gives the parent's peak: Linux hands it on to what is executed.
     """
     status = Path("/proc/self/status")
     if status.exists():
@@ -195,18 +158,23 @@ def peak_memory() -> int:
     return int(getattr(own, "peak_wset", own.rss))
 
 
-def serve(lines: Callable[[], str | None], answer: Callable[[dict[str, Any]], None]) -> None:
-    """Answer questions until there are no more."""
-    bench: Bench | None = None
-    while (line := lines()) is not None:
-        question = json.loads(line)
-        deed = question.pop("do")
+def serve(read: Callable[[], str | None], answer: Callable[[dict[str, Any]], None]) -> None:
+    """Answer requests until there are no more.
+
+    Args:
+        read: gives the next request, a JSON line, or None after the last one.
+        answer: is called with `{"answer": …}`, or `{"error": reason}`.
+    """
+    state: WorkerState | None = None
+    while (line := read()) is not None:
+        request = json.loads(line)
+        command = request.pop("command")
         try:
-            if "task" in question:
-                bench = Bench(Task(**question.pop("task")))
-            if deed not in DEEDS:
-                raise ValueError(f"{deed} is nothing that a worker does")
-            answer({"answer": getattr(bench, deed)(**question)})
+            if "task" in request:
+                state = WorkerState(Task(**request.pop("task")))
+            if command not in COMMANDS:
+                raise ValueError(f"a worker has no command {command}")
+            answer({"answer": getattr(state, command)(**request)})
         except Exception as error:  # whatever a builder or a runtime raises
             import traceback
 

@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 
-from labkit.deploy.runtimes.process import LONGEST, Worker, WorkerError
+from labkit.deploy.runtimes.process import MAX_REASON, Worker, WorkerError
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def start(tmp_path):
 
     def one(builder):
         task = {"builder": builder, "folder": str(tmp_path)}
-        started.append(Worker(task, tmp_path / "log.txt", "tests.quantize.runtimes.faulty"))
+        started.append(Worker(task, tmp_path / "log.txt", "tests.deploy.runtimes.faulty"))
         return started[-1]
 
     yield one
@@ -40,7 +40,7 @@ def test_a_long_reason_is_cut_and_the_worker_goes_on(start):
     worker = start("raises")
     with pytest.raises(WorkerError, match=r"the operator `Foo` is unknown x+") as caught:
         worker.ask("build", timeout=60)
-    assert len(str(caught.value)) == LONGEST
+    assert len(str(caught.value)) == MAX_REASON
     assert worker.ask("memory", timeout=60) > 1e6
 
 
@@ -72,10 +72,10 @@ def test_a_worker_ends_with_its_parent(tmp_path):
         from labkit.deploy.runtimes.process import Worker
         task = {{"builder": "hangs"}}
         log = pathlib.Path({str(tmp_path / "log.txt")!r})
-        worker = Worker(task, log, "tests.quantize.runtimes.faulty")
+        worker = Worker(task, log, "tests.deploy.runtimes.faulty")
         worker.ask("memory", timeout=60)
         print(worker.pid, flush=True)
-        worker._process.stdin.write(b'{{"do": "build"}}\\n')
+        worker._process.stdin.write(b'{{"command": "build"}}\\n')
         worker._process.stdin.flush()
         os._exit(0)
         """
