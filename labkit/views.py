@@ -187,9 +187,9 @@ def side_by_side(
         for train, val in [generalization.accuracy(*run)]
     }
     if all(recipe.data().planar for recipe, _ in named.values()):
-        surfaces = {name: predict.surface(*run) for name, run in named.items()}
+        predicted = {name: predict.probability_map(*run) for name, run in named.items()}
         samples = {name: recipe.data() for name, (recipe, _) in named.items()}
-        return figures.boundaries(surfaces, samples, validation=validation)
+        return figures.boundaries(predicted, samples, validation=validation)
     return figures.class_accuracy(
         {name: generalization.by_class(*run) for name, run in named.items()}
     )
@@ -213,8 +213,8 @@ def _pictures(recipe: Recipe) -> bool:
 @view("boundary", title="Decision boundary", fits=_planar)
 def boundary(history: History, recipe: Recipe, tensor: str) -> Spec:
     """The class that the network predicts at each point of the plane."""
-    surface = predict.surface(recipe, history.flat())
-    return figures.decision_boundary.spec(surface, recipe.data())
+    predicted = predict.probability_map(recipe, history.flat())
+    return figures.decision_boundary.spec(predicted, recipe.data())
 
 
 @view("fit", title="Fitted curve", fits=_one_input)

@@ -17,7 +17,7 @@ from labkit.figures.weights import histograms
 if TYPE_CHECKING:
     from labkit.analysis.generalization import Memorization
     from labkit.recipe.tasks import Data
-    from labkit.training.predict import Surface
+    from labkit.training.predict import ProbabilityMap
 
 Dict = dict[str, Any]
 
@@ -29,7 +29,7 @@ _NONE = 0.1  # where a log axis draws a count of zero: below its lower end
 
 @figure
 def boundaries(
-    surfaces: Mapping[str, Surface],
+    predicted: Mapping[str, ProbabilityMap],
     samples: Mapping[str, Data],
     *,
     validation: bool = False,
@@ -40,7 +40,7 @@ def boundaries(
     A ring marks training samples with a wrong label.
 
     Args:
-        surfaces: what each network predicts over the plane.
+        predicted: what each network predicts over the plane.
         samples: the data of each, by the same names.
         validation: whether validation samples are drawn too, as small diamonds.
         height: in pixels.
@@ -50,14 +50,14 @@ def boundaries(
     layout["margin"] = {**theme.MARGIN, "l": 56, "t": 76}
     layout["legend"] = {**theme.LEGEND, "y": 1.145}
     notes: list[Dict] = []
-    count = len(surfaces)
+    count = len(predicted)
     wide = (1 - _GAP * (count - 1)) / count
-    for number, (name, surface) in enumerate(surfaces.items()):
+    for number, (name, one) in enumerate(predicted.items()):
         suffix = "" if number == 0 else str(number + 1)
         axes = {"xaxis": f"x{suffix}", "yaxis": f"y{suffix}"}
-        single = decision_boundary.spec(surface, samples[name])
+        single = decision_boundary.spec(one, samples[name])
         background, *dots = single["data"]
-        classes = len(surface.probabilities)
+        classes = len(one.probabilities)
         dot = 9 if len(samples[name].train_inputs) <= _FEW else 6
         data.append({**background, **axes})
         if validation:
@@ -76,7 +76,7 @@ def boundaries(
         ]
         data.append({**_rings(samples[name]), **axes, "legendgroup": "wrong label"})
         start = number * (wide + _GAP)
-        low, high = float(surface.x[0]), float(surface.x[-1])
+        low, high = float(one.x[0]), float(one.x[-1])
         square: Dict = {"constrain": "domain", "showgrid": False}
         layout[f"xaxis{suffix}"] = axis(
             "input 1 (no unit)", [low, high], domain=[start, start + wide], anchor=axes["yaxis"],

@@ -13,7 +13,7 @@ from labkit.figures.base import Spec, figure, finite, limits
 
 if TYPE_CHECKING:
     from labkit.recipe.tasks import Data
-    from labkit.training.predict import Curve, Predictions, Surface
+    from labkit.training.predict import Curve, Predictions, ProbabilityMap
 
 Dict = dict[str, Any]
 
@@ -23,24 +23,24 @@ TWO = (theme.NEGATIVE, theme.POSITIVE)
 
 
 @figure
-def decision_boundary(surface: Surface, data: Data) -> Spec:
+def decision_boundary(predicted: ProbabilityMap, data: Data) -> Spec:
     """The predicted class over the plane, and the samples: dots train, diamonds validate.
 
     The background's opacity is the probability of the predicted class: it fades where the
     network is undecided.
     """
-    classes = len(surface.probabilities)
+    classes = len(predicted.probabilities)
     colors = TWO if classes == 2 else theme.CATEGORIES[:classes]
     paint = _two if classes == 2 else _many
     background = {
         "type": "heatmap",
-        "x": surface.x,
-        "y": surface.y,
+        "x": predicted.x,
+        "y": predicted.y,
         "showscale": False,
-        **paint(surface.probabilities, colors),
+        **paint(predicted.probabilities, colors),
     }
     layout = theme.layout("Decision boundary", height=380)
-    low, high = float(surface.x[0]), float(surface.x[-1])
+    low, high = float(predicted.x[0]), float(predicted.x[-1])
     square = {"constrain": "domain", "showgrid": False}
     layout["xaxis"] = axis("input 1 (no unit)", [low, high], **square)
     layout["yaxis"] = axis("input 2 (no unit)", [low, high], scaleanchor="x", **square)

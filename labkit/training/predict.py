@@ -22,7 +22,7 @@ _KEPT = 8  # networks kept in each thread
 
 
 @dataclass(frozen=True)
-class Surface:
+class ProbabilityMap:
     """Class probabilities over a square grid of the plane.
 
     Attributes:
@@ -114,7 +114,7 @@ def outputs(recipe: Recipe, flat: np.ndarray, inputs: np.ndarray) -> np.ndarray:
     return _run(recipe, recipe.data(), flat, given).numpy()
 
 
-def surface(recipe: Recipe, flat: np.ndarray, resolution: int = 50) -> Surface:
+def probability_map(recipe: Recipe, flat: np.ndarray, resolution: int = 50) -> ProbabilityMap:
     """Class probabilities over the part of the plane where the data lie.
 
     Raises:
@@ -123,10 +123,10 @@ def surface(recipe: Recipe, flat: np.ndarray, resolution: int = 50) -> Surface:
     data = recipe.data()
     if not (data.planar and data.classes):
         raise ValueError(f"task {recipe.task!r} has no decision boundary in a plane")
-    x, y, points = _grid(*_extent(data), resolution)
+    x, y, points = _plane_points(*_extent(data), resolution)
     logits = _run(recipe, data, flat, points)
     probabilities = torch.softmax(logits, 1).T.reshape(data.classes, resolution, resolution)
-    return Surface(x, y, probabilities.numpy())
+    return ProbabilityMap(x, y, probabilities.numpy())
 
 
 def curve(recipe: Recipe, flat: np.ndarray, resolution: int = 200) -> Curve:
@@ -173,7 +173,7 @@ def _extent(data: Data) -> tuple[float, float]:
 
 
 @lru_cache(maxsize=8)
-def _grid(low: float, high: float, n: int) -> tuple[np.ndarray, np.ndarray, torch.Tensor]:
+def _plane_points(low: float, high: float, n: int) -> tuple[np.ndarray, np.ndarray, torch.Tensor]:
     along = np.linspace(low, high, n, dtype=np.float32)
     x, y = np.meshgrid(along, along)
     return along, along, torch.from_numpy(np.stack([x.ravel(), y.ravel()], axis=1))

@@ -13,11 +13,11 @@ from labkit.figures import (
     weight_outlines,
 )
 from labkit.recipe.tasks import load
-from labkit.training.predict import Surface
+from labkit.training.predict import ProbabilityMap
 
 ALONG = np.linspace(-1, 1, 5)
 HALF = np.stack([np.full((5, 5), 0.4), np.full((5, 5), 0.6)])
-SURFACE = Surface(ALONG, ALONG, HALF)
+SURFACE = ProbabilityMap(ALONG, ALONG, HALF)
 
 
 def test_boundaries_stand_side_by_side_with_their_own_samples():
@@ -39,7 +39,7 @@ def test_boundaries_stand_side_by_side_with_their_own_samples():
 
 def test_validation_samples_are_drawn_if_asked_for():
     data = load("blobs", 60, 0.1)
-    surface = Surface(ALONG, ALONG, np.full((3, 5, 5), 1 / 3))
+    surface = ProbabilityMap(ALONG, ALONG, np.full((3, 5, 5), 1 / 3))
     spec = boundaries.spec({"a": surface}, {"a": data}, validation=True)
     diamonds = [t for t in spec["data"] if t.get("marker", {}).get("symbol") == "diamond"]
     assert sum(len(trace["x"]) for trace in diamonds) == 18

@@ -6,14 +6,14 @@ import pytest
 
 from labkit.figures import decision_boundary, digit_predictions, regression_fit
 from labkit.recipe.tasks import load
-from labkit.training.predict import Curve, Predictions, Surface
+from labkit.training.predict import Curve, Predictions, ProbabilityMap
 
 
 def surface(classes):
     logits = np.random.default_rng(0).normal(size=(classes, 20, 20)) * 3
     shares = np.exp(logits) / np.exp(logits).sum(axis=0)
     along = np.linspace(-1, 1, 20)
-    return Surface(along, along, shares)
+    return ProbabilityMap(along, along, shares)
 
 
 def test_two_classes_show_the_probability_of_the_second():

@@ -34,7 +34,7 @@ def test_outputs_are_the_networks(recipe):
 
 def test_the_surface_is_the_networks_softmax_at_its_grid_points():
     network, flat = network_of(PLANE, 3)
-    made = predict.surface(PLANE, flat, resolution=11)
+    made = predict.probability_map(PLANE, flat, resolution=11)
     assert made.probabilities.shape == (3, 11, 11)
     for row, column in ((0, 0), (2, 7), (10, 4)):
         point = torch.tensor([[made.x[column], made.y[row]]])
@@ -66,8 +66,8 @@ def test_predictions_are_of_the_first_validation_pictures():
 @pytest.mark.parametrize(
     ("function", "recipe"),
     [
-        (predict.surface, CURVE),
-        (predict.surface, DIGITS),
+        (predict.probability_map, CURVE),
+        (predict.probability_map, DIGITS),
         (predict.curve, PLANE),
         (predict.predictions, PLANE),
     ],
@@ -79,31 +79,31 @@ def test_a_task_it_cannot_show_is_named(function, recipe):
 
 def test_another_number_of_weights_is_refused():
     with pytest.raises(ValueError, match="weights"):
-        predict.surface(PLANE, np.zeros(1, np.float32))
+        predict.probability_map(PLANE, np.zeros(1, np.float32))
 
 
 def test_the_given_weights_are_neither_changed_nor_kept():
     _, flat = network_of(PLANE, 0)
     flat.setflags(write=False)
-    before = predict.surface(PLANE, flat).probabilities.copy()
-    predict.surface(PLANE, np.zeros_like(flat))
-    np.testing.assert_array_equal(predict.surface(PLANE, flat).probabilities, before)
+    before = predict.probability_map(PLANE, flat).probabilities.copy()
+    predict.probability_map(PLANE, np.zeros_like(flat))
+    np.testing.assert_array_equal(predict.probability_map(PLANE, flat).probabilities, before)
 
 
 def test_a_surface_stays_when_the_next_is_made():
     flats = [network_of(PLANE, seed)[1] for seed in (0, 1)]
-    first = predict.surface(PLANE, flats[0])
+    first = predict.probability_map(PLANE, flats[0])
     copy = first.probabilities.copy()
-    predict.surface(PLANE, flats[1])
+    predict.probability_map(PLANE, flats[1])
     np.testing.assert_array_equal(first.probabilities, copy)
 
 
 def test_threads_do_not_mix_their_weights():
     flats = [network_of(PLANE, seed)[1] for seed in range(4)]
-    expected = [predict.surface(PLANE, flat, 15).probabilities for flat in flats]
+    expected = [predict.probability_map(PLANE, flat, 15).probabilities for flat in flats]
 
     def work(k):
-        return [predict.surface(PLANE, flats[k], 15).probabilities for _ in range(40)]
+        return [predict.probability_map(PLANE, flats[k], 15).probabilities for _ in range(40)]
 
     with ThreadPoolExecutor(4) as pool:
         for k, results in enumerate(pool.map(work, range(4))):
@@ -113,5 +113,5 @@ def test_threads_do_not_mix_their_weights():
 
 def test_diverged_weights_give_no_error():
     _, flat = network_of(PLANE, 0)
-    made = predict.surface(PLANE, np.full_like(flat, np.nan))
+    made = predict.probability_map(PLANE, np.full_like(flat, np.nan))
     assert np.isnan(made.probabilities).all()

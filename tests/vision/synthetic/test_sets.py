@@ -264,7 +264,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(small, monkeypatch):
 
 DRAW = """
 import sys, time
-from labkit.vision import sets
+from labkit.vision.synthetic import sets
 sets.SETS["cells"] = sets.DrawnSet("labkit.vision.synthetic.sets.cells", {"train": 4, "val": 1})
 sets.SIZE = 96
 print("ready", flush=True)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-Surface = np.ndarray  # (height, width, 3) float32, 0 to 255
+Texture = np.ndarray  # (height, width, 3) float32, 0 to 255
 
 
 def colour(generator: Generator) -> np.ndarray:
@@ -23,7 +23,7 @@ def colour(generator: Generator) -> np.ndarray:
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0].astype(np.float32)
 
 
-def noise(generator: Generator, height: int, width: int, cells: float, octaves: int = 4) -> Surface:
+def noise(generator: Generator, height: int, width: int, cells: float, octaves: int = 4) -> Texture:
     """Clouds, (height, width) from 0 to 1: a sum of smooth noises, each finer and weaker."""
     clouds = np.zeros((height, width), np.float32)
     for octave in range(octaves):
@@ -37,11 +37,11 @@ def noise(generator: Generator, height: int, width: int, cells: float, octaves: 
     return _stretched(clouds)
 
 
-def flat(generator: Generator, height: int, width: int) -> Surface:
+def flat(generator: Generator, height: int, width: int) -> Texture:
     return np.full((height, width, 3), colour(generator), np.float32)
 
 
-def gradient(generator: Generator, height: int, width: int) -> Surface:
+def gradient(generator: Generator, height: int, width: int) -> Texture:
     angle = generator.uniform(0, 2 * np.pi)
     y, x = np.mgrid[0:height, 0:width].astype(np.float32) / max(height, width)
     return mix(generator, _stretched(x * np.cos(angle) + y * np.sin(angle)))
@@ -52,11 +52,11 @@ def _stretched(values: np.ndarray) -> np.ndarray:
     return (values - low) / max(high - low, 1e-9)
 
 
-def clouds(generator: Generator, height: int, width: int) -> Surface:
+def clouds(generator: Generator, height: int, width: int) -> Texture:
     return mix(generator, noise(generator, height, width, generator.uniform(2, 8)))
 
 
-def grain(generator: Generator, height: int, width: int) -> Surface:
+def grain(generator: Generator, height: int, width: int) -> Texture:
     """Fine noise drawn out in one direction, as in wood, brushed metal or grass."""
     long, short = (height, width) if generator.random() < 0.5 else (width, height)
     rows = noise(generator, long, max(2, short // int(generator.integers(6, 30))), long / 3, 2)
@@ -64,7 +64,7 @@ def grain(generator: Generator, height: int, width: int) -> Surface:
     return mix(generator, drawn if (long, short) == (height, width) else drawn.T)
 
 
-def mix(generator: Generator, share: np.ndarray, contrast: float = 0.0) -> Surface:
+def mix(generator: Generator, share: np.ndarray, contrast: float = 0.0) -> Texture:
     """Two colours by share (height, width); `contrast` is how far apart they are at least."""
     first, second = colour(generator), colour(generator)
     while np.abs(first - second).max() < contrast:
@@ -79,7 +79,7 @@ def _photographs() -> tuple[np.ndarray, ...]:
     return tuple(cv2.resize(image, None, fx=0.75, fy=0.75) for image in load_sample_images().images)
 
 
-def photograph(generator: Generator, height: int, width: int) -> Surface:
+def photograph(generator: Generator, height: int, width: int) -> Texture:
     """A piece of a photograph, of any size, either way round, its colours turned."""
     whole = _photographs()[generator.integers(len(_photographs()))]
     most = min(whole.shape[:2])
@@ -99,17 +99,17 @@ def _waves(generator: Generator, height: int, width: int) -> tuple[np.ndarray, n
     return along + bend * np.sin(across), across
 
 
-def stripes(generator: Generator, height: int, width: int) -> Surface:
+def stripes(generator: Generator, height: int, width: int) -> Texture:
     along, _ = _waves(generator, height, width)
     return mix(generator, _sharp(np.sin(2 * np.pi * along)), 110)
 
 
-def checks(generator: Generator, height: int, width: int) -> Surface:
+def checks(generator: Generator, height: int, width: int) -> Texture:
     along, across = _waves(generator, height, width)
     return mix(generator, _sharp(np.sin(np.pi * along * 1.6) * np.sin(np.pi * across * 1.6)), 110)
 
 
-def dots(generator: Generator, height: int, width: int) -> Surface:
+def dots(generator: Generator, height: int, width: int) -> Texture:
     along, across = _waves(generator, height, width)
     fraction = np.hypot((along * 1.2) % 1 - 0.5, (across * 1.2) % 1 - 0.5)
     return mix(generator, _sharp(generator.uniform(0.25, 0.36) - fraction, 12), 110)
@@ -119,6 +119,6 @@ def _sharp(signal: np.ndarray, slope: float = 4) -> np.ndarray:
     return np.clip(signal * slope + 0.5, 0, 1)
 
 
-Fill = Callable[[Generator, int, int], Surface]
+Fill = Callable[[Generator, int, int], Texture]
 PLAIN: tuple[Fill, ...] = (flat, gradient, clouds, grain, photograph)
 TEXTURES: dict[str, Fill] = {fill.__name__: fill for fill in (stripes, checks, dots)}

@@ -139,7 +139,7 @@ def clouds(
     return (noise - noise.mean()) / (noise.std() + np.float32(1e-6))
 
 
-def grid(side: int) -> tuple[np.ndarray, np.ndarray]:
+def coordinates(side: int) -> tuple[np.ndarray, np.ndarray]:
     """x and y of a square patch, (side, side) float32, from the middle."""
     axis = np.arange(side, dtype=np.float32) - (side - 1) / 2
     return np.broadcast_to(axis, (side, side)), np.broadcast_to(axis[:, None], (side, side))

@@ -18,7 +18,7 @@ from labkit.vision.synthetic.sets.canvas import (
     SCALE,
     Canvas,
     clouds,
-    grid,
+    coordinates,
     sensor,
     shrink,
     smoothstep,
@@ -85,7 +85,7 @@ def _light(generator: Generator, side: int) -> np.ndarray:
     warm = generator.uniform(-0.03, 0.04)
     colour = np.array([0.93, 0.875 - warm * 0.5, 0.875 - warm * 1.5], np.float32)
     colour *= np.float32(generator.uniform(0.92, 1.02))
-    x, y = grid(side)
+    x, y = coordinates(side)
     direction = generator.uniform(0, 2 * np.pi)
     slope = turned(x, y, direction)[0] / side * np.float32(generator.uniform(0, 0.12))
     far = (x - generator.normal(0, side * 0.1)) ** 2 + (y - generator.normal(0, side * 0.1)) ** 2
@@ -121,7 +121,7 @@ def red_cell(generator: Generator, radius: float, pallor: float) -> tuple[np.nda
     Its profile is that of Evans & Fung (1972): a disc thinner in the middle.
     """
     side = int(radius * 2.9) | 1
-    x, y = turned(*grid(side), generator.uniform(0, np.pi))
+    x, y = turned(*coordinates(side), generator.uniform(0, np.pi))
     squash = np.float32(1 + abs(generator.normal(0, 0.09)))
     x, y = x * squash, y / squash
     angle = np.arctan2(y, x)
@@ -170,7 +170,7 @@ def white_cell(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The absorbance (h, w, 3) of a white cell, and its mask."""
     side = int(radius * 2.7) | 1
-    x, y = turned(*grid(side), generator.uniform(0, 2 * np.pi))
+    x, y = turned(*coordinates(side), generator.uniform(0, 2 * np.pi))
     angle = np.arctan2(y, x)
     r = np.hypot(x, y) / (radius * (1 + wave(generator, angle, 0.05, range(2, 7))))
     body = smoothstep(1 + 2 / radius, 1 - 3 / radius, r)
@@ -237,7 +237,7 @@ def _put_platelets(generator: Generator, canvas: Canvas, stain: _Stain, radius: 
 def platelet(generator: Generator, radius: float, stain: _Stain) -> tuple[np.ndarray, np.ndarray]:
     """The absorbance (h, w, 3) of a platelet, a ragged crumb full of granules, and its mask."""
     side = int(radius * 3.6) | 1
-    x, y = turned(*grid(side), generator.uniform(0, np.pi))
+    x, y = turned(*coordinates(side), generator.uniform(0, np.pi))
     squash = np.float32(1 + abs(generator.normal(0, 0.18)))
     angle = np.arctan2(y, x)
     outline = radius * (1 + wave(generator, angle, 0.22, range(2, 8)))

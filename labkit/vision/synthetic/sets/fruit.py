@@ -19,7 +19,7 @@ from labkit.vision.synthetic.sets.canvas import (
     SCALE,
     Canvas,
     clouds,
-    grid,
+    coordinates,
     sensor,
     shrink,
     smoothstep,
@@ -148,7 +148,7 @@ def body(
         bumps: how rough its skin is.
         dimple: x, y and width of the pit around the stem.
     """
-    x, y = turned(*grid(int(size * 3.2) | 1), turn)
+    x, y = turned(*coordinates(int(size * 3.2) | 1), turn)
     x, y = x / np.float32(size), y / np.float32(size)
     far = np.hypot(x, y) / outline(np.arctan2(x, -y)).astype(np.float32)
     inside = far <= 1

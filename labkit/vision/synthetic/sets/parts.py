@@ -18,7 +18,7 @@ from labkit.vision.synthetic.sets.canvas import (
     SCALE,
     Canvas,
     clouds,
-    grid,
+    coordinates,
     sensor,
     shrink,
     smoothstep,
@@ -80,7 +80,7 @@ def draw(generator: Generator, size: int = 320) -> Drawn:
     zoom = side * generator.uniform(0.105, 0.17)
     for _ in range(generator.integers(5, 17)):
         _put(generator, canvas, hall, zoom)
-    x, y = grid(side)
+    x, y = coordinates(side)
     slope = turned(x, y, turn)[0] / side * np.float32(generator.uniform(0, 0.35))
     canvas.image *= (1 + slope)[..., None]
     return canvas.finish(_photograph(generator, canvas.image, along))
@@ -164,7 +164,7 @@ def nut(generator: Generator, size: float) -> tuple[np.ndarray, np.ndarray]:
     """A hexagon nut of about `size` pixels: heights (h, w) in pixels, and mask."""
     radius = size * 0.5
     side = int(size * 1.3) | 1
-    x, y = turned(*grid(side), generator.uniform(0, np.pi))
+    x, y = turned(*coordinates(side), generator.uniform(0, np.pi))
     r = np.hypot(x, y)
     flat = _hexagon(x, y) / (radius * np.float32(np.sqrt(3) / 2))
     hole = radius * generator.uniform(0.50, 0.58)
@@ -191,7 +191,7 @@ def washer(generator: Generator, size: float) -> tuple[np.ndarray, np.ndarray]:
     """A flat or spring washer of about `size` pixels: heights (h, w) in pixels, and mask."""
     radius = size * generator.uniform(0.4, 0.58)
     side = int(radius * 2.4) | 1
-    x, y = turned(*grid(side), generator.uniform(0, 2 * np.pi))
+    x, y = turned(*coordinates(side), generator.uniform(0, 2 * np.pi))
     r = np.hypot(x, y)
     hole = radius * generator.uniform(0.42, 0.66)
     mask = (r <= radius) & (r >= hole)
@@ -208,7 +208,7 @@ def gear(generator: Generator, size: float) -> tuple[np.ndarray, np.ndarray]:
     """A spur gear of about 1.6 `size` pixels: heights (h, w) in pixels, and mask."""
     radius = size * generator.uniform(0.6, 0.98)
     side = int(radius * 2.3) | 1
-    x, y = turned(*grid(side), generator.uniform(0, np.pi))
+    x, y = turned(*coordinates(side), generator.uniform(0, np.pi))
     r, angle = np.hypot(x, y), np.arctan2(y, x)
     teeth = int(generator.integers(12, 25))
     tooth = radius * min(0.2, 3.0 / teeth)
@@ -245,7 +245,7 @@ def bolt(generator: Generator, size: float) -> tuple[np.ndarray, np.ndarray]:
     length = size * generator.uniform(1.1, 2.0)
     head, wide = thick * generator.uniform(1.2, 1.6), thick * 1.85
     side = int(np.hypot(length + head, 2 * wide) * 1.08) | 1
-    x, y = turned(*grid(side), generator.uniform(0, 2 * np.pi))
+    x, y = turned(*coordinates(side), generator.uniform(0, 2 * np.pi))
     x = x + (length + head) / 2
     threaded = length * generator.uniform(0.45, 1.0)
     pitch = max(4.2, thick * generator.uniform(0.42, 0.6))
@@ -281,7 +281,7 @@ def _belt(generator: Generator, side: int, along: float) -> np.ndarray:
         ],
         np.float32,
     ) * np.float32(generator.uniform(0.8, 1.3))
-    x, y = turned(*grid(side), along)
+    x, y = turned(*coordinates(side), along)
     pattern = generator.choice(["ribs", "diamonds", "weave", "plain"])
     step = np.float32(2 * np.pi / (side * generator.uniform(0.014, 0.03)))
     if pattern == "ribs":
