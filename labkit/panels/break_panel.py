@@ -19,7 +19,7 @@ from labkit.panels.latest import Latest, alert
 from labkit.vision.detections import Detections, predict, read_image
 from labkit.vision.evaluation import Metrics, evaluate
 from labkit.vision.perturbation import amounts, damageable, kind_of, private, unharmed
-from labkit.weights.perturb import DAMAGES, Damage, Patient
+from labkit.weights.perturb import DAMAGES, Damage, Perturbation
 
 if TYPE_CHECKING:
     import ipywidgets
@@ -79,7 +79,7 @@ class BreakPanel:
     ) -> None:
         self.detector = private(detector)
         self._whole = {name: t.clone() for name, t in self.detector.tensors.items()}
-        self._patient = Patient(self.detector.model)
+        self._perturbation = Perturbation(self.detector.model)
         self.data, self.limit, self.imgsz = data, limit, imgsz or detector.imgsz
         if images is None:
             images = {path.name: path for path in data.val[:3]}
@@ -98,9 +98,9 @@ class BreakPanel:
         self.found_before = self._find()
         self.metrics, self.found = self.before, self.found_before
         self._apply(self.damage)
-        self._patient.heal()
+        self._perturbation.restore()
         self.restored = self.mended()
-        self._patient.show(self.damage)
+        self._perturbation.apply(self.damage)
         if interactive:
             self._executor = executor or ThreadExecutor("labkit-break")
             self._build()
@@ -130,7 +130,7 @@ class BreakPanel:
 
     def _apply(self, damage: Damage) -> None:
         """Do it, and find and measure what is left."""
-        self._patient.show(damage)
+        self._perturbation.apply(damage)
         self.damage = damage
         self.found = self._find()
         self.metrics = self._measure()
@@ -138,7 +138,7 @@ class BreakPanel:
 
     def _note(self, damage: Damage) -> None:
         """Measure one point of a curve."""
-        self._patient.show(damage)
+        self._perturbation.apply(damage)
         self._remember(damage, self._measure())
 
     def _remember(self, damage: Damage, metrics: Metrics) -> None:
@@ -355,10 +355,10 @@ class BreakPanel:
         """Boxes first: while a slider is dragged there is no time for more."""
         began = time.perf_counter()
         if image != self.image:
-            self._patient.heal()
+            self._perturbation.restore()
             self.image = image
             self.found_before = self._find()
-        self._patient.show(damage)
+        self._perturbation.apply(damage)
         self.found = self._find()
         if self._overtaken:
             self._paint("measuring …")
@@ -378,7 +378,7 @@ class BreakPanel:
                 self._note(point)
                 self._paint(f"measuring {point} …")
         finally:
-            self._patient.show(damage)
+            self._perturbation.apply(damage)
         self._paint()
 
     def _say(self, error: str) -> None:
@@ -386,7 +386,7 @@ class BreakPanel:
 
     def words(self) -> str:
         """What the damage has done, in a line."""
-        if not self._patient.damages or self.damage.amount == unharmed(self.damage.kind):
+        if not self._perturbation.damages or self.damage.amount == unharmed(self.damage.kind):
             count = len(self._whole)
             if not self.mended():
                 return "the weights are not what they were"

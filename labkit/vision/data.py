@@ -15,7 +15,7 @@ from typing import Any
 
 from labkit.core.errors import FileError, LabError, misnamed
 from labkit.vision import data_yaml
-from labkit.vision.labels import IMAGES, Labelled, examine, label_path, shown
+from labkit.vision.labels import IMAGES, LabelledImage, examine, label_path, shown
 from labkit.vision.problems import Problem, Problems
 from labkit.vision.synthetic import sets
 
@@ -44,7 +44,7 @@ class DataSet:
     val: tuple[Path, ...]
     origin: str
     remarks: tuple[str, ...] = ()
-    _labelled: Mapping[Path, Labelled] = field(default_factory=dict, repr=False)
+    _labelled: Mapping[Path, LabelledImage] = field(default_factory=dict, repr=False)
 
     def __repr__(self) -> str:
         return (
@@ -52,7 +52,7 @@ class DataSet:
             f"{', '.join(self.names.values())}; {self.origin}"
         )
 
-    def labelled(self, split: str) -> list[Labelled]:
+    def labelled(self, split: str) -> list[LabelledImage]:
         """The images of "train" or "val" with their boxes."""
         return [self._labelled[path] for path in getattr(self, split)]
 
@@ -171,7 +171,7 @@ def _checked(path: Path, name: str, origin: str) -> DataSet:
 
 def _labelled(
     images: Mapping[str, Sequence[Path]], described: data_yaml.Described, problems: Problems
-) -> tuple[dict[Path, Labelled], list[str]]:
+) -> tuple[dict[Path, LabelledImage], list[str]]:
     """All images with their labels, and remarks; what is wrong goes into `problems`."""
     look = partial(
         examine,
@@ -180,7 +180,7 @@ def _labelled(
         keypoints=described.keypoints,
     )
     every = list(dict.fromkeys(path for paths in images.values() for path in paths))
-    labelled: dict[Path, Labelled] = {}
+    labelled: dict[Path, LabelledImage] = {}
     counts: Counter[str] = Counter()
     unlabelled: set[Path] = set()
     with ThreadPoolExecutor(os.cpu_count()) as threads:
@@ -189,8 +189,8 @@ def _labelled(
             counts.update(repeated=found.repeated, beyond=found.beyond)
             if found.unlabelled:
                 unlabelled.add(path)
-            if found.labelled is not None:
-                labelled[path] = found.labelled
+            if found.image is not None:
+                labelled[path] = found.image
     for split, paths in images.items():
         bare = [path for path in paths if path in unlabelled]
         if paths and len(bare) == len(paths):

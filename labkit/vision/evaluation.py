@@ -25,7 +25,7 @@ from labkit.vision.detector import Detector, one_head
 
 if TYPE_CHECKING:
     from labkit.vision.data import DataSet
-    from labkit.vision.labels import Labelled
+    from labkit.vision.labels import LabelledImage
 
 BATCH = 5  # images in one forward
 KEPT_BYTES = 400e6  # a set of images larger than this is read anew each time
@@ -138,7 +138,7 @@ _kept: dict[tuple[str, str, int, int], Samples] = {}
 _reading = threading.Lock()
 
 
-def _read(labelled: Sequence[Labelled], imgsz: int) -> Samples:
+def _read(labelled: Sequence[LabelledImage], imgsz: int) -> Samples:
     ultralytics()
     keep = len(labelled) * 3 * imgsz**2 <= KEPT_BYTES
     images, boxes = [], []

@@ -26,7 +26,7 @@ TURNED = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledImage:
     """An image file and what is on it.
 
     Attributes:
@@ -57,14 +57,14 @@ class Examined:
     """What came of looking at one image and its labels.
 
     Attributes:
-        labelled: the two together, or None where one of them cannot be used.
+        image: the two together; None if one of them cannot be used.
         problems: what is wrong.
         unlabelled: there is no label file: the image counts as background.
         repeated: labels that are there twice; one of each is kept.
         beyond: boxes that reach outside of the image.
     """
 
-    labelled: Labelled | None = None
+    image: LabelledImage | None = None
     problems: list[Problem] = field(default_factory=list)
     unlabelled: bool = False
     repeated: int = 0
@@ -110,7 +110,9 @@ def examine(image: Path, root: Path, classes: int, keypoints: int) -> Examined:
     half = numbers[:, 3:] / 2
     outside = np.maximum(half - numbers[:, 1:3], numbers[:, 1:3] + half - 1).max(1, initial=-1)
     found.beyond = int(np.count_nonzero(outside > TOLERANCE))
-    found.labelled = Labelled(image, *size, numbers[:, 0].astype(np.int64), boxes, tuple(polygons))
+    found.image = LabelledImage(
+        image, *size, numbers[:, 0].astype(np.int64), boxes, tuple(polygons)
+    )
     return found
 
 
@@ -191,7 +193,7 @@ def _labels(
         numbers.append(row)
         lines.append(line)
     labels = np.array(numbers, np.float64).reshape(-1, 5)
-    problems += _slips(labels, lines, where, classes)
+    problems += _mistakes(labels, lines, where, classes)
     found.problems += sorted(problems, key=lambda problem: problem.line or 0)
     if 0 < len(polygons) < len(labels):
         what = f"outlines ({len(polygons)}) and boxes ({len(labels) - len(polygons)}) are mixed"
@@ -216,7 +218,7 @@ def _malformed(words: list[str], where: str, line: int) -> Problem | None:
     return Problem("wrong number of columns", where, what, line)
 
 
-def _slips(
+def _mistakes(
     numbers: np.ndarray, lines: Sequence[int], where: str, classes: int
 ) -> Iterator[Problem]:
     """What is wrong with labels that are numbers, line by line."""

@@ -11,7 +11,7 @@ from labkit.core.errors import LabError
 from labkit.vision.detector import Detector
 from labkit.vision.evaluation import Metrics, evaluate
 from labkit.weights.names import layers as layers_of
-from labkit.weights.perturb import DAMAGES, Damage, Patient, is_weight
+from labkit.weights.perturb import DAMAGES, Damage, Perturbation, is_weight
 
 if TYPE_CHECKING:
     from labkit.vision.data import DataSet
@@ -66,12 +66,12 @@ def damage_curve(
         Each amount with its metrics, as soon as they are known.
 
     Raises:
-        LabError: see `Damage`, `Patient.show` and `evaluate`.
+        LabError: see `Damage`, `Perturbation.apply` and `evaluate`.
     """
     own = private(detector)
-    patient = Patient(own.model)
+    perturbation = Perturbation(own.model)
     for amount in amounts(kind) if values is None else values:
-        patient.show(Damage(kind, amount, tuple(layers), seed, arguments))
+        perturbation.apply(Damage(kind, amount, tuple(layers), seed, arguments))
         yield amount, evaluate(own, data, split, limit, imgsz)
 
 
@@ -95,10 +95,10 @@ def damage_by_layer(
         For each layer with weights, from the first to the last, what is left.
     """
     own = private(detector)
-    patient = Patient(own.model)
+    perturbation = Perturbation(own.model)
     found = {}
     for layer in damageable(own):
-        patient.show(Damage(kind, amount, (layer,), seed, arguments))
+        perturbation.apply(Damage(kind, amount, (layer,), seed, arguments))
         found[layer] = evaluate(own, data, split, limit, imgsz)
     return found
 

@@ -8,7 +8,7 @@ from labkit.weights.anatomy import TensorInfo, anatomy, effective_rank
 from labkit.weights.compare import Change, Comparison, compare
 from labkit.weights.file import Weights
 from labkit.weights.load import load
-from labkit.weights.perturb import DAMAGES, Damage, Patient, perturb, perturbed
+from labkit.weights.perturb import DAMAGES, Damage, Perturbation, perturb, perturbed
 from labkit.weights.save import save
 
 __all__ = [
@@ -16,7 +16,7 @@ __all__ = [
     "Change",
     "Comparison",
     "Damage",
-    "Patient",
+    "Perturbation",
     "TensorInfo",
     "Weights",
     "anatomy",

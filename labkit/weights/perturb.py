@@ -1,4 +1,4 @@
-"""Damage to weights: kinds by name, and a network that can be damaged and mended.
+"""Damage to weights: kinds by name, for named tensors or for a whole network in place.
 
 An entry of `DAMAGES` is `make(values, generator, *, amount, its own arguments)`: it takes
 one tensor in float32 or float64 and gives a new one, never changing what it was given. How
@@ -110,7 +110,7 @@ def reinitialize(
         str, knob(choices=_Schemes(), help="how new weights are drawn")
     ] = "kaiming_normal",
 ) -> Tensor:
-    """Forget what channels have learned: draw their weights anew, as before training."""
+    """Forget what channels have learned: draw new random weights, as before training."""
     if scheme not in _Schemes().names():
         raise LabError(
             f"scheme={scheme!r} cannot fill one tensor: choose from {', '.join(_Schemes().names())}"
@@ -146,7 +146,7 @@ def zero_channels(
 
 
 def _channels(values: Tensor, amount: float, generator: Generator) -> Tensor:
-    """A random share of the output channels (rows), `(k,)`; more of them hold the fewer."""
+    """A random share of the output channels (rows), `(k,)`; a larger share contains the smaller."""
     order = torch.randperm(len(values), generator=generator)
     return order[: round(amount * len(order))]
 
@@ -156,7 +156,7 @@ def _channels(values: Tensor, amount: float, generator: Generator) -> Tensor:
 
 @dataclass(frozen=True)
 class Damage:
-    """What to do to which tensors: checked when made, applied by `perturb` or `Patient`.
+    """What to do to which tensors: checked when made, applied by `perturb` or `Perturbation`.
 
     Attributes:
         kind: a name in `DAMAGES`.
@@ -222,8 +222,8 @@ def perturb(
 
 def _tuple(layers: str | Iterable[str] | None) -> tuple[str, ...]:
     """Names of layers; none where all are meant."""
-    asked = (layers,) if isinstance(layers, str) else tuple(layers or ())
-    return () if asked == ("all",) else asked
+    named = (layers,) if isinstance(layers, str) else tuple(layers or ())
+    return () if named == ("all",) else named
 
 
 def _damaged(
@@ -263,17 +263,17 @@ def _check(name: str, tensor: Tensor, kind: str) -> None:
         raise LabError(f"{kind} is for weights of two dimensions or more; {name} is {shape}")
 
 
-class Patient:
-    """A network that is damaged and mended in place; what it was comes back bit for bit.
+class Perturbation:
+    """Damages a network in place and restores it bit for bit.
 
-    Damages add up in the order they were done, always from the same originals: to `show`
-    a list of them is the same whatever was shown before.
+    Damages add up in their order, always from the same originals: the result of `apply` does
+    not depend on what was applied before.
 
     Args:
         network: any `nn.Module`; nobody else may change its tensors meanwhile.
 
     Attributes:
-        damages: what is done to it now.
+        damages: those it has now.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -281,12 +281,15 @@ class Patient:
         self.damages: tuple[Damage, ...] = ()
         self._tensors = dict(network.named_parameters()) | dict(network.named_buffers())
         self._buffers = frozenset(name for name, _ in network.named_buffers())
-        self._originals: dict[str, Tensor] = {}  # of those that differ now, or once did
+        self._originals: dict[str, Tensor] = {}  # of every tensor that was ever damaged
         self._touched: set[str] = set()
 
     @torch.no_grad()
-    def show(self, *damages: Damage) -> list[str]:
-        """Have exactly these damages, in this order; the names of the tensors they touch.
+    def apply(self, *damages: Damage) -> list[str]:
+        """Damage the network in exactly these ways, in this order, and in no other.
+
+        Returns:
+            The names of the tensors that are damaged.
 
         Raises:
             LabError: see `perturb`; then the network stays as it was.
@@ -306,25 +309,17 @@ class Patient:
         self.damages = damages
         return [name for name in self._tensors if name in now]
 
-    def add(self, plan: Damage) -> list[str]:
-        """One more damage, on top of the others. Raises as `show`."""
-        return self.show(*self.damages, plan)
-
-    def undo(self) -> None:
-        """Take back the last damage, if there is one."""
-        self.show(*self.damages[:-1])
-
-    def heal(self) -> None:
-        """Take back all of them."""
-        self.show()
+    def restore(self) -> None:
+        """Give every tensor its original values."""
+        self.apply()
 
 
 @contextmanager
 def perturbed(network: nn.Module, *damages: Damage) -> Iterator[nn.Module]:
     """The network with these damages inside the block, and as it was after it."""
-    patient = Patient(network)
+    perturbation = Perturbation(network)
     try:
-        patient.show(*damages)
+        perturbation.apply(*damages)
         yield network
     finally:
-        patient.heal()
+        perturbation.restore()

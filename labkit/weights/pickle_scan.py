@@ -62,7 +62,7 @@ class _Mark:
     pass
 
 
-def survey(pickle: bytes, allowed: Callable[[str], bool], storages: Mapping[str, int]) -> set[str]:
+def scan(pickle: bytes, allowed: Callable[[str], bool], storages: Mapping[str, int]) -> set[str]:
     """The names of all globals that the pickle uses and torch does not know by itself.
 
     Args:

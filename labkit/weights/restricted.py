@@ -20,7 +20,7 @@ import torch
 from labkit.core.errors import FileError
 from labkit.weights import archive
 from labkit.weights.archive import BrokenArchiveError
-from labkit.weights.pickle_scan import RefusedError, globals_named, known, survey
+from labkit.weights.pickle_scan import RefusedError, globals_named, known, scan
 
 # Classes of networks, and the plain values beside them in Ultralytics' checkpoints.
 ALLOWED = re.compile(
@@ -92,7 +92,7 @@ def load(file: BinaryIO, name: object) -> Any:
             raise BrokenArchiveError(f"its pickle has more than {PICKLE:,} bytes")
         pickle = archive.read(file, found, "data.pkl")
         storages = {key[5:]: size for key, (_, size) in found.items() if key.startswith("data/")}
-        names = survey(pickle, _allowed, storages)
+        names = scan(pickle, _allowed, storages)
     except (BrokenArchiveError, RefusedError) as error:
         raise FileError(f"{name} is refused: {error}{_asks(pickle, str(error))}") from None
     file.seek(0)

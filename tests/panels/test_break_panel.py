@@ -169,13 +169,13 @@ def test_while_one_change_is_measured_only_the_last_waits(data, shown, monkeypat
     find, measure = one._find, one._measure
 
     def slow():
-        found.append(one._patient.damages[0].amount)
+        found.append(one._perturbation.damages[0].amount)
         began.set()
         assert may_end.wait(20)
         return find()
 
     def count():
-        measured.append(one._patient.damages[0].amount)
+        measured.append(one._perturbation.damages[0].amount)
         result = measure()
         done.set()
         return result

@@ -74,8 +74,8 @@ def test_what_ultralytics_reads_is_read(tmp_path, content, suffix):
     found = examine(image, tmp_path, classes=1, keypoints=0)
     assert pixels is not None
     assert not found.problems
-    assert found.labelled is not None
-    assert (found.labelled.height, found.labelled.width) == pixels.shape[:2] == (36, 48)
+    assert found.image is not None
+    assert (found.image.height, found.image.width) == pixels.shape[:2] == (36, 48)
 
 
 def test_every_mode_of_png_is_among_them():
@@ -88,7 +88,7 @@ def test_the_size_is_as_it_is_seen(tmp_path, suffix):
     file, exif = io.BytesIO(), Image.Exif()
     exif[274] = 6  # a quarter turn
     picture("RGB").save(file, FORMATS[suffix], exif=exif)
-    found = examine(labelled(tmp_path, file.getvalue(), suffix), tmp_path, 1, 0).labelled
+    found = examine(labelled(tmp_path, file.getvalue(), suffix), tmp_path, 1, 0).image
     assert found is not None
     assert (found.height, found.width) == (48, 36)
 

@@ -10,7 +10,7 @@ from torch import Generator, nn
 from torch.nn.utils.prune import L1Unstructured
 
 from labkit.core.errors import LabError, RecipeError
-from labkit.weights import DAMAGES, Damage, Patient, perturb, perturbed
+from labkit.weights import DAMAGES, Damage, Perturbation, perturb, perturbed
 from labkit.weights.names import layer_of
 
 
@@ -228,64 +228,63 @@ def test_a_damage_is_checked_when_it_is_made_and_says_what_it_is():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_a_patient_comes_back_bit_for_bit(dtype):
+def test_a_network_is_restored_bit_for_bit(dtype):
     model = network(dtype)
     before = state(model)
     tensors = dict(model.named_parameters())
-    patient = Patient(model)
+    perturbation = Perturbation(model)
     for kind in DAMAGES:
-        assert patient.show(Damage(kind)) == ["0.weight", "3.weight", "4.weight"]
+        assert perturbation.apply(Damage(kind)) == ["0.weight", "3.weight", "4.weight"]
         assert not torch.equal(model[0].weight, before["0.weight"]), kind
-        patient.heal()
+        perturbation.restore()
         for name, value in model.state_dict().items():
             assert torch.equal(value, before[name]), (kind, name)
     assert all(tensors[name] is value for name, value in model.named_parameters())
 
 
-def test_a_patient_has_what_perturb_makes():
+def test_it_applies_what_perturb_makes():
     model, damage = network(), Damage("noise", 0.7, ("0", "4"), seed=11)
     expected = perturb(state(model), ["0", "4"], "noise", 0.7, generator(11))
-    Patient(model).show(damage)
+    Perturbation(model).apply(damage)
     for name, value in model.state_dict().items():
         assert torch.equal(value, expected[name]), name
 
 
-def test_what_was_shown_before_does_not_matter():
+def test_what_was_applied_before_does_not_matter():
     model, fresh = network(), network()
-    patient = Patient(model)
+    perturbation = Perturbation(model)
     for damage in (Damage("shuffle"), Damage("prune", 0.9, "3"), Damage("scale", 3.0)):
-        patient.show(damage)
-    patient.show(Damage("noise", 0.1, "4"))
-    Patient(fresh).show(Damage("noise", 0.1, "4"))
+        perturbation.apply(damage)
+    perturbation.apply(Damage("noise", 0.1, "4"))
+    Perturbation(fresh).apply(Damage("noise", 0.1, "4"))
     assert all(torch.equal(fresh.state_dict()[n], v) for n, v in model.state_dict().items())
 
 
-def test_damages_add_up_and_are_undone_one_by_one():
+def test_damages_add_up_in_their_order():
     model = network()
     first, second = Damage("scale", 2.0, "0"), Damage("prune", 0.5, "0.weight")
-    patient = Patient(model)
-    patient.add(first)
+    perturbation = Perturbation(model)
+    perturbation.apply(first)
     once = state(model)
-    patient.add(second)
+    perturbation.apply(first, second)
     expected = L1Unstructured(0.5).prune(once["0.weight"].clone())
     assert torch.equal(model[0].weight, expected)
-    assert patient.damages == (first, second)
-    patient.undo()
+    assert perturbation.damages == (first, second)
+    perturbation.apply(first)
     assert all(torch.equal(once[name], value) for name, value in model.state_dict().items())
-    patient.undo()
-    patient.undo()
-    assert patient.damages == ()
+    perturbation.restore()
+    assert perturbation.damages == ()
     assert torch.equal(model[0].weight, network()[0].weight)
 
 
 def test_a_refused_damage_leaves_everything_as_it_was():
     model = network()
-    patient = Patient(model)
-    patient.show(Damage("scale", 2.0))
+    perturbation = Perturbation(model)
+    perturbation.apply(Damage("scale", 2.0))
     now = state(model)
     with pytest.raises(LabError, match="layer='7'"):
-        patient.add(Damage("noise", layers="7"))
-    assert patient.damages == (Damage("scale", 2.0),)
+        perturbation.apply(Damage("noise", layers="7"))
+    assert perturbation.damages == (Damage("scale", 2.0),)
     assert all(torch.equal(now[name], value) for name, value in model.state_dict().items())
 
 
@@ -322,4 +321,4 @@ def test_gradients_and_their_switches_are_kept():
 def test_layers_of_a_network_can_be_named_as_the_lists_show_them():
     model = network()
     for name in model.state_dict():
-        Patient(model).show(Damage("scale", 2.0, layer_of(name)))
+        Perturbation(model).apply(Damage("scale", 2.0, layer_of(name)))

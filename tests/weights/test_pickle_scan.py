@@ -1,4 +1,4 @@
-"""The survey of a pickle: what torch.save writes passes, and stays what torch loads."""
+"""The scan of a pickle: what torch.save writes passes, and stays what torch loads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import zipfile
 import pytest
 import torch
 
-from labkit.weights.pickle_scan import OPCODES, RefusedError, globals_named, survey
+from labkit.weights.pickle_scan import OPCODES, RefusedError, globals_named, scan
 from tests.weights import goods, hostile
 
 
@@ -22,11 +22,11 @@ def parts(data: bytes) -> tuple[bytes, dict[str, int]]:
 
 def test_the_globals_that_a_network_needs():
     pickle, storages = parts(goods.whole_module())
-    found = survey(pickle, lambda name: True, storages)
+    found = scan(pickle, lambda name: True, storages)
     expected = {"container.Sequential", "conv.Conv2d", "batchnorm.BatchNorm2d", "flatten.Flatten"}
     assert found == {f"torch.nn.modules.{name}" for name in expected | {"linear.Linear"}}
     with pytest.raises(RefusedError, match=r"torch\.nn\.modules\.container\.Sequential"):
-        survey(pickle, lambda name: False, storages)
+        scan(pickle, lambda name: False, storages)
 
 
 def test_a_checkpoint_in_training_stays_far_below_the_bound():
@@ -40,7 +40,7 @@ def test_a_checkpoint_in_training_stays_far_below_the_bound():
         optimizer.state[parameter] = state
     saved = goods.saved({"ema": average, "optimizer": optimizer.state_dict()})
     pickle, storages = parts(saved)
-    assert survey(pickle, lambda name: True, storages)
+    assert scan(pickle, lambda name: True, storages)
     assert 4 * sum(1 for _ in pickletools.genops(pickle)) < OPCODES
 
 
