@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,6 +13,21 @@ from labkit.core.registry import Registry
 from labkit.core.telemetry import no_telemetry
 
 no_telemetry()  # tests use the runtimes themselves as well
+_seconds: Counter[str] = Counter()  # of each file of tests, set-up included
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Add up how long files of tests take, with or without pytest-xdist."""
+    _seconds[report.nodeid.partition("::")[0]] += report.duration
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Keep it where `make quick` finds it."""
+    if session.config.cache and not hasattr(session.config, "workerinput"):
+        known = session.config.cache.get("labkit/seconds", {})
+        # The larger number: one test of a file says little about the whole file.
+        longest = {name: round(max(s, known.get(name, 0)), 1) for name, s in _seconds.items()}
+        session.config.cache.set("labkit/seconds", {**known, **longest})
 
 
 @pytest.fixture(autouse=True, scope="session")
