@@ -14,7 +14,7 @@ from labkit.core.errors import LabError
 
 
 class _Commands(click.Group):
-    """A group whose commands show a user's slip as one line, without a traceback."""
+    """A group whose commands show a user's mistake as one line, without a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -50,25 +50,44 @@ def lab(ctx: click.Context, folder: Path, options: tuple[str, ...]) -> None:
     ctx.exit(launch(prepare(folder), options))
 
 
-def _assignments(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> Any:
-    for text in texts:
-        if "=" not in text:
-            raise click.UsageError(f"-p {text}: write NAME=VALUE, as in -p lr=0.1")
-    return texts
+class _Assignment(click.ParamType[str]):
+    """`NAME=VALUES`, kept as text: the notebook decides how the values are read."""
+
+    name = "NAME=VALUES"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:
+        name, equals, _ = str(value).partition("=")
+        if not (equals and name.strip()):
+            self.fail(f"{value}: write NAME=VALUE, as in -p lr=0.1", param, ctx)
+        return str(value)
 
 
-def _quantity(kind: str) -> Any:
-    """A callback that reads an option as `labkit.batch.quantities` does."""
+class _Duration(click.ParamType[float]):
+    """A time such as `90`, `5m` or `1h30m`, in seconds."""
 
-    def read(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
-        from labkit.batch import quantities
+    name = "TIME"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        from labkit.batch.quantities import seconds
 
         try:
-            return None if value is None else getattr(quantities, kind)(value)
+            return value if isinstance(value, float) else seconds(str(value))
         except LabError as error:
-            raise click.BadParameter(str(error)) from None
+            self.fail(str(error), param, ctx)
 
-    return read
+
+class _Size(click.ParamType[int]):
+    """A size such as `4GB` or `512MiB`, in bytes."""
+
+    name = "SIZE"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        from labkit.batch.quantities import size
+
+        try:
+            return value if isinstance(value, int) else size(str(value))
+        except LabError as error:
+            self.fail(str(error), param, ctx)
 
 
 @main.command()
@@ -78,8 +97,7 @@ def _quantity(kind: str) -> Any:
     "--parameter",
     "parameters",
     multiple=True,
-    callback=_assignments,
-    metavar="NAME=VALUES",
+    type=_Assignment(),
     help="Values of a parameter, each a run: lr=0.1,0.01 or lr=1e-3:1e-1:log:5; repeatable.",
 )
 @click.option(
@@ -95,7 +113,7 @@ def _quantity(kind: str) -> Any:
 @click.option("--fast", is_flag=True, help="The notebooks' own values for a quick run.")
 @click.option("--dry-run", is_flag=True, help="List the runs, and how long they would take.")
 @click.option(
-    "--most", type=click.IntRange(1), metavar="N", help="Take so many runs for no mistake (10,000)."
+    "--most", type=click.IntRange(1), metavar="N", help="Refuse more than N runs; else 10,000."
 )
 @click.option("--jobs", type=click.IntRange(1), metavar="N", help="Runs at once; else one a core.")
 @click.option("--threads", type=click.IntRange(1), metavar="N", help="Threads of each run; else 1.")
@@ -116,9 +134,9 @@ def _quantity(kind: str) -> Any:
 @click.option("--again", is_flag=True, help="Run again also what is done.")
 @click.option("--failed", is_flag=True, help="Run again also what has failed.")
 @click.option("--report-mode", is_flag=True, help="Hide the code in the executed notebooks.")
-@click.option("--cell-timeout", callback=_quantity("seconds"), metavar="TIME", help="Of one cell.")
-@click.option("--timeout", callback=_quantity("seconds"), metavar="TIME", help="Of a run: 90, 5m.")
-@click.option("--memory", callback=_quantity("size"), metavar="SIZE", help="Of a run: 4GB.")
+@click.option("--cell-timeout", type=_Duration(), help="The most that one cell may take: 90, 5m.")
+@click.option("--timeout", type=_Duration(), help="The most that one run may take: 90, 5m.")
+@click.option("--memory", type=_Size(), help="The most memory that one run may use: 4GB.")
 @click.option("--dask", metavar="ADDRESS", help="Run on a Dask cluster: tcp://scheduler:8786.")
 @click.option("--gpu", type=click.FloatRange(0), metavar="N", help="GPUs of each run, on Dask.")
 @click.option("--resume", metavar="DIR", help="Run what the batch in DIR has not done.")
@@ -237,11 +255,16 @@ def train(changes: tuple[str, ...], save: Path | None, **fields: str | None) -> 
     from labkit.core.table import Table
     from labkit.diagnosis.causes import diagnose
     from labkit.recipe.advice import advice
-    from labkit.recipe.recipe import Recipe
+    from labkit.recipe.recipe import Recipe, split_text
     from labkit.training.trainer import fit
 
-    options = " ".join(f"{name}={value}" for name, value in fields.items() if value is not None)
-    recipe = Recipe.from_text(" ".join([*changes, options]))
+    texts = split_text(" ".join(changes))
+    for name, text in fields.items():
+        if text is not None and name in texts:
+            option = name.replace("_", "-")
+            raise click.UsageError(f"{name} is given twice: as {name}=… and as --{option}")
+        texts |= {} if text is None else {name: text}
+    recipe = Recipe.from_texts(texts)
     for note in advice(recipe):
         click.echo(f"Note: {note}", err=True)
     history = fit(recipe)

@@ -152,6 +152,14 @@ def test_options_and_a_share_string_say_the_same():
     assert done("train", *text.split()) == by_option
 
 
+def test_values_are_read_as_the_panel_shows_them():
+    """Options are not joined to a line that spaces would take apart again."""
+    output = done("train", *QUICK, "--hidden", "8, 4", "--init", "normal( std = 0.1 )")
+    assert "hidden=8-4" in output
+    assert "init=normal(std=0.1)" in output
+    assert Recipe.from_text(output.splitlines()[0]).hidden == (8, 4)
+
+
 def test_arguments_of_an_init_fit_in_a_share_string():
     output = done("train", *QUICK, "init=normal(std=0.1)", "--optimizer", "momentum(momentum=0.5)")
     assert "init=normal(std=0.1) optimizer=momentum(momentum=0.5)" in output
@@ -180,7 +188,9 @@ def test_the_history_is_kept_where_asked(tmp_path):
         (["--optimizer", "adamm"], ["optimizer='adamm'", "'adam'"]),
         (["--lr", "fast"], ["lr='fast'", "a number from"]),
         (["--lr", "100"], ["lr=100", "from 1e-05 to 10"]),
-        (["--hidden", "8,x"], ["hidden"]),
+        (["--hidden", "8,x"], ["hidden='x' is not allowed", "whole numbers such as 8,8"]),
+        (["--hidden", "8 8"], ["hidden='8 8' is not allowed", "whole numbers such as 8,8"]),
+        (["--init", "normal(std=0.1"], ["'normal(std=0.1' is not understood"]),
         (["--steps", "1.5"], ["steps=1.5", "whole number"]),
         (["--init", "normal(stdd=1)"], ["stdd", "'std'"]),
         (["lr=0.1", "--lr", "0.2"], ["lr is given twice"]),
@@ -503,10 +513,15 @@ def test_a_cluster_is_asked_for_what_a_run_needs(notebook, tmp_path, monkeypatch
     ("words", "parts"),
     [
         ([], ["labkit run NOTEBOOK"]),
-        (["small.ipynb", "-p", "a"], ["-p a: write NAME=VALUE"]),
+        (["small.ipynb", "-p", "a"], ["a: write NAME=VALUE, as in -p lr=0.1"]),
+        (["small.ipynb", "-p", "=1"], ["=1: write NAME=VALUE"]),
+        (["small.ipynb", "--cell-timeout", "0"], ["'0' is not a time: write 90"]),
+        (["small.ipynb", "--memory", "-1GB"], ["'-1GB' is not a size: write 4GB"]),
+        (["small.ipynb", "--jobs", "two"], ["--jobs", "'two' is not a valid integer"]),
+        (["small.ipynb", "--dask", "tcp://a:1", "--gpu", "-1"], ["--gpu", "not in the range"]),
         (["small.ipynb", "--seeds", "0"], ["--seeds", "0 is not in the range"]),
-        (["small.ipynb", "--timeout", "soon"], ["'soon' is no time: write 90"]),
-        (["small.ipynb", "--memory", "lots"], ["'lots' is no size: write 4GB"]),
+        (["small.ipynb", "--timeout", "soon"], ["'soon' is not a time: write 90"]),
+        (["small.ipynb", "--memory", "lots"], ["'lots' is not a size: write 4GB"]),
         (["small.ipynb", "--kernel", "hot"], ["'hot' is not one of 'warm', 'plain'"]),
         (["small.ipynb", "--gpu", "1"], ["--gpu is for --dask"]),
         (["--resume", "runs", "-p", "a=1"], ["--resume DIR is about the batch in DIR", "-p"]),
@@ -530,7 +545,6 @@ def test_words_that_make_no_sense_together(words, parts, notebook, tmp_path, mon
     [
         (["-p", "aa=1"], ["'aa' is not a parameter", "'a'", "Known: a, b, seed."]),
         (["-p", "a=x"], ["a='x' is not allowed", "a whole number such as 1"]),
-        (["-p", "=1"], ["'' is not a parameter"]),
         (["-p", "a=1:2:log:0"], ["1 or more"]),
         (["-p", "seed=1", "--seeds", "2"], ["not both"]),
         (["--grid", "missing.yaml"], ["missing.yaml is not there"]),

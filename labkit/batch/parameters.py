@@ -144,7 +144,7 @@ WORDS: Final[dict[str, Any]] = {"True": True, "False": False, "None": None}
 def from_text(parameter: NotebookParameter, text: str) -> Any:
     """Text from a command line as a value of the parameter's type, JSON where it is not text.
 
-    Lists may be written without brackets: `8,8`.
+    Lists may be written without brackets: `8,8`, `8, 8`.
 
     Raises:
         LabError: it is no such value.
@@ -166,7 +166,7 @@ def from_text(parameter: NotebookParameter, text: str) -> Any:
 
 
 def _listed(parameter: NotebookParameter, text: str) -> list[Any] | None:
-    parts = text.split(",")
+    parts = [part.strip() for part in text.split(",")]
     if parameter.items is str and all(parts) and not text.startswith("["):
         return parts
     if parameter.items is float:
@@ -174,7 +174,7 @@ def _listed(parameter: NotebookParameter, text: str) -> list[Any] | None:
             return [float(part) for part in parts]
         except ValueError:
             return None
-    if re.fullmatch(r"[0-9]{1,9}([,-][0-9]{1,9})*", text):
+    if re.fullmatch(r"\s*[0-9]{1,9}(\s*[,-]\s*[0-9]{1,9})*\s*", text):
         return [int(part) for part in re.split("[,-]", text)]
     return None
 

@@ -8,46 +8,48 @@ import re
 from labkit.core.errors import LabError
 
 SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
-BYTES = {"": 1, "b": 1} | {
-    f"{letter}{ending}": base ** (i + 1)
-    for i, letter in enumerate("kmgt")
-    for ending, base in (("", 1000), ("b", 1000), ("i", 1024), ("ib", 1024))
-}
 
 
 def seconds(text: str) -> float:
     """`90`, `90s`, `5m`, `1.5h` or `1h30m` in seconds.
 
     Raises:
-        LabError: no time, or none above 0.
+        LabError: not a time, or not one above 0.
     """
-    parts = re.findall(r"([0-9.]+)\s*([a-z]*)\s*", text.strip().lower())
-    found = _sum(text, parts, SECONDS)
-    if not found:
-        raise LabError(f"{text!r} is no time: write 90, 90s, 5m, 1.5h or 1h30m")
-    return found
+    total = _sum(re.sub(r"\s", "", text.lower()))
+    if not 0 < total < math.inf:
+        raise LabError(f"{text!r} is not a time: write 90, 90s, 5m, 1.5h or 1h30m")
+    return total
+
+
+def _sum(text: str) -> float:
+    """The sum of all parts of a time; 0 where the text is not made of such parts."""
+    if not re.fullmatch(r"([0-9.]+[a-z]*)+", text):
+        return 0
+    try:
+        parts = re.findall(r"([0-9.]+)([a-z]*)", text)
+        return sum(float(number) * SECONDS[unit] for number, unit in parts)
+    except (ValueError, KeyError):
+        return 0
 
 
 def size(text: str) -> int:
     """`4GB` (powers of 1000), `512MiB` (of 1024) or `1000` in bytes.
 
+    Units are those of pydantic's `ByteSize`, and `Ki`, `Mi`, `Gi`, `Ti` as Kubernetes writes.
+
     Raises:
-        LabError: no size, or none above 0.
+        LabError: not a size, or not one above 0.
     """
-    parts = re.findall(r"([0-9.]+)\s*([a-z]*)\s*", text.strip().lower())
-    found = _sum(text, parts[:1], BYTES)
-    if not found or found < 1:
-        raise LabError(f"{text!r} is no size: write 4GB, 512MiB or a number of bytes")
-    return round(found)
+    from pydantic import ByteSize, TypeAdapter  # late: `labkit --help` starts without it
 
-
-def _sum(text: str, parts: list[tuple[str, str]], units: dict[str, int]) -> float | None:
-    """The parts' sum; None where they are not the whole text, or make no number."""
-    whole = "".join(number + unit for number, unit in parts)
-    if not parts or whole != re.sub(r"\s", "", text.lower()):
-        return None
+    found = re.fullmatch(r"([0-9]*\.?[0-9]+)\.?\s*([a-z]*)", text.strip().lower())
     try:
-        total = sum(float(number) * units[unit] for number, unit in parts)
-    except (ValueError, KeyError):
-        return None
-    return total if 0 < total < math.inf else None
+        number, unit = found.groups() if found else ("", "")
+        unit += "b" if re.fullmatch("[kmgt]i", unit) else ""
+        count = int(TypeAdapter(ByteSize).validate_python(f"{number}{unit}"))
+    except (ValueError, OverflowError):
+        count = 0
+    if not 1 <= count < 2**63:
+        raise LabError(f"{text!r} is not a size: write 4GB, 512MiB or a number of bytes")
+    return count

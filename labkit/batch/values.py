@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
-import re
 from collections.abc import Sequence
 from typing import Any
 
 from labkit.batch.parameters import NotebookParameter, from_text
 from labkit.core.errors import LabError
+from labkit.core.ranges import Range
 
 MOST_RUNS = 10_000  # more than that need `most` to say that they are meant
-DIGITS = 6  # of a range's values, which stand in names and tables
-RANGE = re.compile(r"([^:,]+):([^:,]+):(log|lin):([^:,]+)")
 
 
 def check_size(runs: int, most: int) -> None:
@@ -106,62 +103,31 @@ def _split(parameter: NotebookParameter, text: str, separator: str) -> list[str]
 def _range(parameter: NotebookParameter, text: str, most: int) -> list[float] | None:
     """The numbers of `1e-3:1e-1:log:5`; None for what is no range."""
     types = parameter.types
-    match = RANGE.fullmatch(text)
     if types and not types & {int, float}:
         return None
-    if not match:
-        if ":" in text and types and str not in types:
-            raise LabError(
-                f"{parameter.name}={text!r} is no range: write "
-                f"{parameter.name}=1e-3:1e-1:log:5 or {parameter.name}=0:1:lin:5"
-            )
-        return None
-    start, stop, scale, count = match.groups()
-    return _numbers(parameter, start, stop, scale, count, text, most)
-
-
-def _numbers(
-    parameter: NotebookParameter,
-    start: Any,
-    stop: Any,
-    scale: str,
-    count: Any,
-    text: str,
-    most: int,
-) -> list[float]:
-    """`count` numbers from `start` to `stop`, evenly or by equal factors."""
-
-    def refused(why: str) -> LabError:
-        return LabError(f"{parameter.name}={text} is not allowed: {why}")
-
     try:
-        first, last = float(start), float(stop)
-    except (TypeError, ValueError, OverflowError):
-        raise refused("both ends of a range are numbers") from None
-    try:
-        steps = int(count) if type(count) is not bool else 0
-    except (TypeError, ValueError, OverflowError):
-        steps = 0
-    if not (math.isfinite(first) and math.isfinite(last)):
-        raise refused("both ends of a range are finite")
-    if steps < 1 or str(steps) != str(count).strip():
-        raise refused("a range has a whole number of values, 1 or more")
-    if scale == "log" and min(first, last) <= 0:
-        raise refused("a logarithmic range lies above 0")
-    check_size(steps, most)
-    if steps == 1:
-        numbers = [first]
-    elif scale == "log":
-        low, high = math.log(first), math.log(last)
-        numbers = [math.exp(low + (high - low) * i / (steps - 1)) for i in range(steps)]
-    else:
-        # Two products: the difference of the ends may be more than a float holds.
-        numbers = [first * (1 - i / (steps - 1)) + last * (i / (steps - 1)) for i in range(steps)]
+        found = Range.read(text)
+    except LabError as error:
+        raise _refused(parameter, text, error) from None
+    if found is not None:
+        return _numbers(parameter, found, most)
+    if ":" in text and types and str not in types:
+        raise LabError(
+            f"{parameter.name}={text!r} is no range: write "
+            f"{parameter.name}=1e-3:1e-1:log:5 or {parameter.name}=0:1:lin:5"
+        )
+    return None
+
+
+def _numbers(parameter: NotebookParameter, values: Range, most: int) -> list[float]:
+    check_size(values.count, most)
     if float not in parameter.types and int in parameter.types:
-        return list(dict.fromkeys(round(number) for number in numbers))
-    short = [float(f"{number:.{DIGITS}g}") for number in numbers]
-    numbers = short if len(set(short)) == len(set(numbers)) else numbers
-    return [first, *numbers[1:-1], last] if steps > 1 else numbers
+        return [*values.whole_numbers()]
+    return values.numbers()
+
+
+def _refused(parameter: NotebookParameter, text: str, why: LabError) -> LabError:
+    return LabError(f"{parameter.name}={text} is not allowed: {why}")
 
 
 def from_value(parameter: NotebookParameter, value: Any, most: int = MOST_RUNS) -> list[Any]:
@@ -178,8 +144,13 @@ def from_value(parameter: NotebookParameter, value: Any, most: int = MOST_RUNS) 
                 f"{parameter.name}={value!r} is not allowed: a range is for numbers, "
                 "{from: 1e-3, to: 1e-1, log: 5} or {from: 0, to: 1, lin: 5}"
             )
-        text = f"{value['from']}:{value['to']}:{scale}:{value[scale]}"
-        return _numbers(parameter, value["from"], value["to"], scale, value[scale], text, most)
+        start, stop, count = value["from"], value["to"], value[scale]
+        try:
+            found = Range.of(start, stop, "log" if scale == "log" else "lin", count)
+        except LabError as error:
+            text = f"{start}:{stop}:{scale}:{count}"
+            raise _refused(parameter, text, error) from None
+        return _numbers(parameter, found, most)
     listed = list in types or dict in types
     several = _is_several(parameter, value) if listed else isinstance(value, list)
     if several and not value:

@@ -60,6 +60,8 @@ def refusal(name: str, *given: str, most: int = 10_000) -> str:
         ("title", "[not json", ["[not json"]),
         ("title", "null", ["null"]),
         ("hidden", "8,8", [[8, 8]]),
+        ("hidden", "8, 8", [[8, 8]]),  # as the panel shows it
+        ("hidden", " 8 - 8 ; 16 ", [[8, 8], [16]]),
         ("hidden", "8,8;16", [[8, 8], [16]]),
         ("hidden", "8-8; 16", [[8, 8], [16]]),
         ("hidden", "[8, 8]", [[8, 8]]),
@@ -68,6 +70,7 @@ def refusal(name: str, *given: str, most: int = 10_000) -> str:
         ("hidden", "[[]]", [[]]),
         ("rates", "0.1,1;2", [[0.1, 1.0], [2.0]]),
         ("names", "a,b;c", [["a", "b"], ["c"]]),
+        ("names", "a, b", [["a", "b"]]),
         ("names", '["a;b"]', [["a;b"]]),
         ("deep", "[[1], [2]]", [[[1], [2]]]),
         ("deep", "[[[1]], [[2]]]", [[[1]], [[2]]]),
