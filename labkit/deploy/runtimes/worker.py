@@ -78,7 +78,7 @@ class WorkerState:
     def time(self, count: int, warm: int = 2) -> list[float]:
         """Milliseconds of each of `count` images, after `warm` images that are not timed."""
         assert self._session is not None
-        images = [self._image(k) for k in range(min(count, 8))]
+        images = [self._image(k) for k in range(min(count, 8, len(self._all())))]
         for k in range(warm):
             self._session(images[k % len(images)])
         times = []

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 
+import labkit
 from labkit.deploy.runtimes import builders, worker
 
 
@@ -30,8 +32,12 @@ def chatters(task):
     return []
 
 
+def finds(task):
+    return [labkit.__file__, *sys.path]
+
+
 builders.BUILDERS.update(
-    crashes=crashes, hangs=hangs, exits=exits, raises=raises, chatters=chatters
+    finds=finds, crashes=crashes, hangs=hangs, exits=exits, raises=raises, chatters=chatters
 )
 
 if __name__ == "__main__":

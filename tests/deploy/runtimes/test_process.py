@@ -5,10 +5,12 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 
+import labkit
 from labkit.deploy.runtimes.process import MAX_REASON, Worker, WorkerError
 
 
@@ -63,6 +65,22 @@ def test_memory_is_that_of_the_worker_not_of_its_parent(start):
     ballast = bytearray(os.urandom(1)) * int(6e8)
     used = start("chatters").ask("memory", timeout=60)
     assert len(ballast) > 2 * used
+
+
+@pytest.mark.parametrize("inherited", ["", "elsewhere"])
+def test_a_worker_imports_the_labkit_of_its_parent_and_nothing_by_its_inner_names(
+    start, monkeypatch, tmp_path, inherited
+):
+    """`labkit/warm`, `labkit/machine.py` … must not stand for modules of that name."""
+    package = Path(labkit.__file__).parent
+    other = str(tmp_path / inherited) if inherited else ""
+    monkeypatch.chdir(package)  # which Python would search first
+    monkeypatch.setenv("PYTHONPATH", other)
+    own, *paths = start("finds").ask("build", timeout=60)["files"]
+    assert Path(own) == Path(labkit.__file__)
+    inside = [path for path in paths if Path(path).resolve().is_relative_to(package)]
+    assert inside == []
+    assert not inherited or other in paths
 
 
 def test_a_worker_ends_with_its_parent(tmp_path):
