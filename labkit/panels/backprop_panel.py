@@ -143,7 +143,7 @@ class BackpropPanel:
     def _build(self) -> None:
         import ipywidgets as widgets
 
-        from labkit.panels.controls import LogSlider
+        from labkit.panels.fields import LogSlider
         from labkit.panels.live_figure import LiveFigure
 
         style = {"description_width": "56px"}

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
 
 from labkit.core.errors import LabError
-from labkit.core.executors import ThreadExecutor
 from labkit.figures.base import Spec
 from labkit.figures.detections import Photo, detections, photo
-from labkit.panels.latest import Latest, alert
+from labkit.panels.base import Panel
+from labkit.panels.markup import write
 
 if TYPE_CHECKING:
     import ipywidgets
@@ -29,7 +29,7 @@ CONFIDENCES = (
 SIZES = (160, 224, 320, 416, 512, 640)
 
 
-class DetectPanel:
+class DetectPanel(Panel):
     """An image and the boxes that one or several detectors find on it.
 
     The reader chooses an image or brings one, moves the confidence, and changes the size at
@@ -65,6 +65,7 @@ class DetectPanel:
     ) -> None:
         from labkit.vision.detections import photographs, read_image
 
+        super().__init__(interactive=interactive, executor=executor)
         named = isinstance(detectors, Mapping)
         self.detectors: dict[str, Detector] = (
             dict(detectors) if isinstance(detectors, Mapping) else {"": detectors}
@@ -81,13 +82,10 @@ class DetectPanel:
         self.image = next(iter(self.images))
         self.imgsz = imgsz or next(iter(self.detectors.values())).imgsz
         self.confidence = min(CONFIDENCES, key=lambda known: abs(known - confidence))
-        self.interactive = interactive
         self._photo: tuple[str, Photo] | None = None
         self.found: dict[str, Detections] = {}
         self._look()
-        if interactive:
-            self._executor = executor or ThreadExecutor("labkit-detect")
-            self._build()
+        self._open()
 
     # --- what is found -----------------------------------------------------------------
 
@@ -106,20 +104,17 @@ class DetectPanel:
         """For each detector, what is at least as sure as the slider asks for."""
         return {of: found.above(self.confidence) for of, found in self.found.items()}
 
-    def spec(self) -> Spec:
+    def _specs(self) -> dict[str, Spec]:
         """The image with its boxes, once for each detector."""
         assert self._photo is not None
         name, one = self._photo
-        return detections.spec(
-            {(of if self._named else name): (one, found) for of, found in self.found.items()},
-            confidence=self.confidence,
-        )
+        shown = {(of if self._named else name): (one, found) for of, found in self.found.items()}
+        return {"picture": detections.spec(shown, confidence=self.confidence)}
 
     def figure(self) -> go.Figure:
         """The same as a static figure."""
-        import plotly.graph_objects as go
-
-        return go.Figure(self.spec())
+        (figure,) = self.figures()
+        return figure
 
     def words(self) -> str:
         """What was done, in a line."""
@@ -130,24 +125,17 @@ class DetectPanel:
             f"{1e3 * seconds:.0f} ms"
         )
 
-    def _ipython_display_(self) -> None:
-        from IPython.display import display
+    def _tell(self) -> None:
+        write(self.status, html.escape(self.words()))
 
-        display(self.widget if self.interactive else self.figure())
+    # --- controls ----------------------------------------------------------------------
 
-    # --- widgets -----------------------------------------------------------------------
-
-    def _build(self) -> None:
+    def _controls(self) -> list[Any]:
         import ipywidgets as widgets
 
-        from labkit.panels.live_figure import LiveFigure
+        from labkit.panels import parts
 
-        self._latest = Latest(self._executor, self._work, self._say)
-        self._offering = False
-        style = {"description_width": "auto"}
-        self.image_selector = widgets.Dropdown(
-            options=list(self.images), value=self.image, description="image", style=style
-        )
+        self.image_selector = parts.menu("image", list(self.images), self.image)
         self.upload = widgets.FileUpload(
             accept="image/*",
             multiple=False,
@@ -160,82 +148,51 @@ class DetectPanel:
             value=self.confidence,
             description="confidence",
             tooltip="boxes with a lower score are not shown",
-            style=style,
+            style={"description_width": "auto"},
             layout=widgets.Layout(width="340px"),
         )
-        self.size_selector = widgets.Dropdown(
-            options=sorted({*SIZES, self.imgsz}),
-            value=self.imgsz,
-            description="pixels",
-            tooltip="the side of the square in which the network sees the image",
-            style=style,
-            layout=widgets.Layout(width="120px"),
-        )
-        self.message, self.status = widgets.HTML(), widgets.HTML()
-        self._picture = LiveFigure()
-        self.image_selector.observe(self._choose, "value")
-        self.size_selector.observe(self._choose, "value")
-        self.confidence_slider.observe(self._move, "value")
-        self.upload.observe(self._receive, "value")
-        row = widgets.Layout(flex_flow="row wrap", align_items="center")
-        self.widget: ipywidgets.Widget = widgets.VBox(
-            [
-                widgets.HBox(
-                    [self.image_selector, self.upload, self.confidence_slider, self.size_selector],
-                    layout=row,
-                ),
-                self.message,
-                self.status,
-                self._picture,
-            ]
-        )
-        self._paint()
+        self.size_selector = parts.menu(
+            "pixels", sorted({*SIZES, self.imgsz}), self.imgsz,
+            "the side of the square in which the network sees the image", width="120px",
+        )  # fmt: skip
+        self.on_edit(self.image_selector, lambda _image: self._ask())
+        self.on_edit(self.size_selector, lambda _size: self._ask())
+        self.on_edit(self.confidence_slider, self._move)
+        self.on_edit(self.upload, self._receive)
+        controls = [self.image_selector, self.upload, self.confidence_slider, self.size_selector]
+        return [parts.row(*controls, align_items="center")]
 
-    def _receive(self, change: dict[str, Any]) -> None:
+    def _layout(self, controls: Sequence[Any]) -> ipywidgets.Widget:
+        from labkit.panels import parts
+
+        return parts.column(*controls, self.message, self.status, self.live["picture"])
+
+    def _receive(self, files: Sequence[Mapping[str, Any]]) -> None:
         """An image was uploaded."""
         from labkit.vision.detections import read_image
 
-        files = [(file["name"], bytes(file["content"])) for file in change["new"]]
-        if files:
+        received = [(file["name"], bytes(file["content"])) for file in files]
+        if received:
             self.upload.value = ()  # it would stay in the widget's state, and in a saved notebook
-        for name, content in files:
+        for name, content in received:
             try:
                 self.images[name] = read_image(content)
             except LabError as error:
-                self._say(f"{name}: {error}")
-                return
-            self._say("")
-            self._offering = True  # new options select their first for a moment
-            self.image_selector.options = list(self.images)
-            self.image_selector.value = self.image
-            self._offering = False
-            self._photo = None  # an image of the same name may be another one
-            if self.image_selector.value == name:
-                self._ask()
-            else:
+                raise LabError(f"{name}: {error}") from None
+            with self.edits.filling():  # new options select their first for a moment
+                self.image_selector.options = list(self.images)
                 self.image_selector.value = name
-
-    def _choose(self, _change: Any) -> None:
-        if not self._offering:
+            self._photo = None  # an image of the same name may be another one
             self._ask()
 
     def _ask(self) -> None:
-        self._latest.ask((self.image_selector.value, self.size_selector.value))
+        self.job.request((self.image_selector.value, self.size_selector.value))
 
-    def _work(self, asked: tuple[str, int]) -> None:
-        self.image, self.imgsz = asked
+    def _work(self, request: tuple[str, int]) -> None:
+        self.image, self.imgsz = request
         self._look()
-        self._paint()
+        self.paint()
 
-    def _move(self, change: dict[str, Any]) -> None:
-        self.confidence = change["new"]
-        self._paint()
-
-    def _say(self, error: str) -> None:
-        self.message.value = alert(error)
-
-    def _paint(self) -> None:
-        from labkit.panels.live_figure import show_together
-
-        show_together({self._picture: self.spec()})
-        self.status.value = html.escape(self.words())
+    def _move(self, confidence: float) -> None:
+        self.confidence = confidence
+        self.paint()

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 import ipywidgets as widgets
 
 from labkit.core.parameters import Parameter
-from labkit.panels.controls import Controls, control
+from labkit.panels.controls import Controls
+from labkit.panels.fields import control
 from labkit.vision.finetuning.spec import FineTune
 
 # What is offered where any file or name may be typed.

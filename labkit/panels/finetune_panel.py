@@ -234,7 +234,7 @@ class FineTunePanel:
         self._grid.layout.display = "none"  # until there is one
         self._pictures = [LiveFigure() for _ in range(self.images)]
         self.samples_box = widgets.VBox()
-        self._painter = Painter(self._specs, self._tell, lambda: self.running)
+        self._painter = Painter(self._specs, self._tell, lambda: self.running, self._fail)
         right = widgets.VBox(
             [
                 widgets.HBox(list(self.buttons.values())),
@@ -312,6 +312,9 @@ class FineTunePanel:
         _say(self.status, status(run, self.spec))
         if result is not None and not self.samples_box.children:
             self._show_samples(result)
+
+    def _fail(self, error: BaseException) -> None:
+        _say(self.message, _ALERT.format(_html(problem(error))))
 
     def _show_samples(self, result: FineTuned) -> None:
         """Predict now, on the painter's thread: the run is over."""

@@ -186,7 +186,7 @@ class LossPanel(_Panel):
     def _build(self) -> None:
         import ipywidgets as widgets
 
-        from labkit.panels.controls import control
+        from labkit.panels.fields import control
 
         reach = SPANS[self.kind]
         self.boxes = {
@@ -361,7 +361,7 @@ class OutlierPanel(_Panel):
     def _build(self) -> None:
         import ipywidgets as widgets
 
-        from labkit.panels.controls import control
+        from labkit.panels.fields import control
 
         self.sliders = {
             "outlier": _slider(

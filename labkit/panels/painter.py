@@ -28,18 +28,28 @@ class Painter:
         draw: gives the newest spec of each figure.
         tell: updates the words of the panel (a few times a second).
         running: whether there is more to come.
+        failed: called with what ended the painting on its thread, if anything did.
     """
 
-    def __init__(self, draw: Draw, tell: Callable[[], None], running: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        draw: Draw,
+        tell: Callable[[], None],
+        running: Callable[[], bool],
+        failed: Callable[[Exception], None],
+    ) -> None:
         self._draw = draw
         self._tell = tell
         self._running = running
+        self._failed = failed
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
+        self._painting = threading.Lock()
 
     def paint(self) -> None:
         """Paint once, now."""
-        show_together(self._draw())
+        with self._painting:  # of two threads that paint, the second shows the newer state
+            show_together(self._draw())
         self._tell()
 
     @property
@@ -68,13 +78,15 @@ class Painter:
                     if not self._running():
                         self._thread = None
                         return
-        except BaseException:
+        except BaseException as error:
             with self._lock:
                 self._thread = None
-            raise
+            if not isinstance(error, Exception):
+                raise
+            self._failed(error)
 
     def _loop(self) -> None:
-        told = 0.0
+        worded = 0.0
         # A view that asks the network must not take training's core, nor Python's lock longer
         # than it needs: training asks for it thousands of times a second.
         with one_thread(), _switching_every(0.001):
@@ -82,9 +94,9 @@ class Painter:
                 began = time.perf_counter()
                 specs = self._draw()
                 show_together(specs)
-                if began - told > STATUS_EVERY:
+                if began - worded > STATUS_EVERY:
                     self._tell()
-                    told = began
+                    worded = began
                 next(iter(specs)).wait(0.5)  # they travel together: one answers for all
                 time.sleep(max(0.0, 1 / RATE - (time.perf_counter() - began)))
             self.paint()
@@ -92,7 +104,7 @@ class Painter:
 
 @contextlib.contextmanager
 def _switching_every(seconds: float) -> Iterator[None]:
-    """Let another thread have Python's lock after at most so long (5 ms by default)."""
+    """Let another thread have Python's lock after at most that long (5 ms by default)."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(seconds)
     try:

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, Literal
 
-from labkit.core.executors import ThreadExecutor
+from labkit.figures.base import Spec
 from labkit.panels.anatomy_panel import facts_line
-from labkit.panels.latest import Latest, alert
+from labkit.panels.base import Panel
+from labkit.panels.markup import write
 from labkit.panels.quantize_views import QuantizeViews, Selection
 from labkit.quantize.scheme import BITS, FORMATS, Bits, Scheme, checked_bits
 
 if TYPE_CHECKING:
     import ipywidgets
 
+    from labkit.panels.live_figure import LiveFigure
     from labkit.vision.data import DataSet
     from labkit.vision.detections import Picture
 
 Task = Literal["show", "curve", "layers"]
 
 
-class QuantizePanel(QuantizeViews):
+class QuantizePanel(QuantizeViews, Panel):
     """Pick a tensor, move the bits, and see its histogram snap to the grid and the error appear.
 
     With labelled images the whole detector follows: its boxes on one image before and after,
@@ -38,7 +40,7 @@ class QuantizePanel(QuantizeViews):
         bits, scheme, tensor, head, activations: what is chosen at first; see `Selection`.
         limit: how many images are measured on.
         imgsz: the side in pixels at which the network sees images; the detector's own if none.
-        layers: without a person, whether every layer is quantized by itself.
+        layers: headless, whether every layer is quantized by itself.
         interactive: whether somebody is there.
         executor: where everything slow runs, for tests.
 
@@ -73,152 +75,135 @@ class QuantizePanel(QuantizeViews):
         start = Selection(
             checked_bits(bits), Scheme.of(scheme), tensor or "", head=head, activations=activations
         )
-        self.interactive = interactive
-        self._latest: Latest[tuple[Selection, Task]] | None = None
-        super().__init__(source, data, images, start, limit=limit, imgsz=imgsz)
-        if interactive:
-            self._latest = Latest(
-                executor or ThreadExecutor("labkit-quantize"), self._work, self._say
-            )
-            self._build()
-            return
+        Panel.__init__(self, interactive=interactive, executor=executor)
+        self._doing, self._layers = "", layers
+        QuantizeViews.__init__(self, source, data, images, start, limit=limit, imgsz=imgsz)
+        self.pictures = ("grid",) if data is None else ("grid", "boxes", "curve", "layers")
+        self._open()
+        if interactive and data is not None:
+            self._ask("show")
+
+    def _headless(self) -> None:
         self._show(self.choice)
-        if data is not None:
+        if self.data is not None:
             self._draw_curve()
-            if layers:
+            if self._layers:
                 self._rank_layers()
 
-    def _ipython_display_(self) -> None:
-        from IPython.display import HTML, display
+    # --- pictures ----------------------------------------------------------------------
 
+    def _specs(self) -> dict[str, Spec]:
+        return self.specs()
+
+    def static(self) -> list[Any]:
+        """What the grid costs and what the bits have done, and all figures."""
+        from IPython.display import HTML
+
+        words = "<br>".join(map(html.escape, self.words()))
+        return [HTML(f"{facts_line(self.facts())}<p>{words}</p>"), *self.figures().values()]
+
+    def _frame(self) -> dict[LiveFigure, Spec]:
+        frame = super()._frame()
+        if (layers := self.live.get("layers")) in frame:
+            layers.layout.display = None
+        return frame
+
+    def _tell(self) -> None:
+        with self.edits.filling():
+            self.channel_slider.max = max(0, len(self.grid.scale) - 1)
+        self.channel_slider.disabled = not self.channel_slider.max
+        write(self.facts_box, facts_line(self.facts()))
+        words = html.escape(self._doing) or "<br>".join(map(html.escape, self.words()))
+        write(self.status, words)
+
+    def _paint(self, doing: str = "") -> None:
+        self._doing = doing
         if self.interactive:
-            display(self.widget)
-        else:
-            said = "<br>".join(map(html.escape, self.words()))
-            display(HTML(f"{facts_line(self.facts())}<p>{said}</p>"), *self.figures().values())
+            self.paint()
 
-    def _overtaken(self) -> bool:
-        """Whether something else has been asked for meanwhile."""
-        return self._latest is not None and self._latest.overtaken
+    # --- controls ----------------------------------------------------------------------
 
-    def _work(self, asked: tuple[Selection, Task]) -> None:
-        choice, task = asked
-        self._say("")
-        self._show(choice)
-        if self._overtaken():
-            return
-        if task == "curve":
-            self._draw_curve()
-        elif task == "layers":
-            self._rank_layers()
-
-    # --- widgets -----------------------------------------------------------------------
-
-    def _build(self) -> None:
+    def _controls(self) -> list[Any]:
         import ipywidgets as widgets
 
-        from labkit.panels.live_figure import LiveFigure
+        from labkit.panels import parts
+        from labkit.panels.parts import Action
 
-        style, auto = {"description_width": "64px"}, widgets.Layout(width="auto")
-        choice = self.choice
-        same: dict[str, Any] = {"style": style, "layout": auto}
-
-        def menu(name: str, options: Any, value: Any, tip: str) -> widgets.Dropdown:
-            return widgets.Dropdown(
-                description=name, options=options, value=value, tooltip=tip, **same
-            )
-
+        label, choice = "64px", self.choice
+        same: dict[str, Any] = {
+            "style": {"description_width": label}, "layout": widgets.Layout(width="auto"),
+        }  # fmt: skip
         self.bits_slider = widgets.SelectionSlider(
             options=[(str(one), one) for one in (*BITS, *FORMATS)], value=choice.bits,
             description="bits", tooltip="bits of one weight, or a floating-point format", **same,
         )  # fmt: skip
-        self.zero_selector = menu(
+        self.zero_selector = parts.menu(
             "zero", ("symmetric", "affine"), choice.scheme.zero,
-            "zero in the middle of the grid, or a zero point of its own",
+            "zero in the middle of the grid, or a zero point of its own", label=label,
         )  # fmt: skip
-        self.per_selector = menu(
-            "a grid per", ("channel", "tensor"), choice.scheme.per, "who shares a scale"
+        self.per_selector = parts.menu(
+            "a grid per",
+            ("channel", "tensor"),
+            choice.scheme.per,
+            "what shares a scale",
+            label=label,
         )
-        self.range_selector = menu(
+        self.range_selector = parts.menu(
             "range", ("min-max", "percentile", "mse", "entropy"), choice.scheme.ranges,
-            "how far the grid reaches: clipping against rounding",
+            "how far the grid reaches: clipping against rounding", label=label,
         )  # fmt: skip
-        self.tensor_selector = menu(
+        self.tensor_selector = parts.menu(
             "tensor",
             [(f"{n}  {'x'.join(map(str, t.shape))}", n) for n, t in self.tensors.items()],
-            choice.tensor,
-            "whose grid is shown",
-        )
+            choice.tensor, "whose grid is shown", label=label,
+        )  # fmt: skip
         self.channel_slider = widgets.IntSlider(
             min=0, max=0, description="channel", tooltip="of those with grids of their own", **same
         )
-        self.message, self.status, self.told = widgets.HTML(), widgets.HTML(), widgets.HTML()
-        self._pictures = {"grid": LiveFigure()}
-        self._controls = [
+        self.facts_box = widgets.HTML()
+        self._of_grid = [
             self.bits_slider, self.zero_selector, self.per_selector, self.range_selector,
             self.tensor_selector, self.channel_slider,
         ]  # fmt: skip
-        left = widgets.Layout(flex="1 1 280px", min_width="280px", max_width="340px")
-        right = widgets.Layout(flex="8 1 340px", min_width="340px")
-        wrap = widgets.Layout(flex_flow="row wrap")
-        rows = [
-            widgets.HBox(
-                [
-                    widgets.VBox([*self._controls, self.told, self.message], layout=left),
-                    widgets.VBox([self._pictures["grid"]], layout=right),
-                ],
-                layout=wrap,
-            )
-        ]
+        controls = list(self._of_grid)
         if self.data is not None:
-            self._pictures |= {name: LiveFigure() for name in ("boxes", "curve", "layers")}
-            self._pictures["layers"].layout.display = "none"  # until somebody asks
-            mine = self._detector_controls(menu)
-            shown = [self.status, *(self._pictures[n] for n in ("boxes", "curve", "layers"))]
-            rows.append(
-                widgets.HBox(
-                    [widgets.VBox(mine, layout=left), widgets.VBox(shown, layout=right)],
-                    layout=wrap,
-                )
+            self.live["layers"].layout.display = "none"  # until somebody wants to know
+            self.image_selector = parts.menu(
+                "image", list(self.images), choice.image, "what the detector looks at", label=label
             )
-        for one in self._controls:
-            one.observe(self._moved, "value")
-        self.widget: ipywidgets.Widget = widgets.VBox(rows)
-        self._paint()
+            self.head_box = widgets.Checkbox(
+                value=choice.head, description="the head too", indent=False,
+                tooltip="many recipes leave the last block in float", layout=same["layout"],
+            )  # fmt: skip
+            self.activations_box = widgets.Checkbox(
+                value=choice.activations, description="activations too, at 8 bits", indent=False,
+                tooltip="what layers read, in ranges from training images", layout=same["layout"],
+            )  # fmt: skip
+            controls += [self.image_selector, self.head_box, self.activations_box]
+            self.buttons = self.make_buttons(
+                Action(
+                    "Draw the curve", "line-chart", "measure mAP at several bits",
+                    lambda: self._ask("curve"),
+                ),
+                Action(
+                    "Which layer hurts most?", "search", "quantize one layer at a time",
+                    lambda: self._ask("layers"),
+                ),
+            )  # fmt: skip
+        for widget in controls:
+            self.on_edit(widget, lambda _value: self._ask("show"))
+        return controls
+
+    def _layout(self, controls: Sequence[Any]) -> ipywidgets.Widget:
+        from labkit.panels import parts
+
+        of_grid = [*self._of_grid, self.facts_box, self.message]
+        rows = [parts.beside(of_grid, [self.live["grid"]])]
         if self.data is not None:
-            self._ask("show")
-
-    def _detector_controls(self, menu: Any) -> list[Any]:
-        import ipywidgets as widgets
-
-        auto = widgets.Layout(width="auto")
-        self.image_selector = menu(
-            "image", list(self.images), self.choice.image, "what the detector looks at"
-        )
-        self.head_box = widgets.Checkbox(
-            value=self.choice.head, description="the head too", indent=False,
-            tooltip="many recipes leave the last block in float", layout=auto,
-        )  # fmt: skip
-        self.activations_box = widgets.Checkbox(
-            value=self.choice.activations, description="activations too, at 8 bits", indent=False,
-            tooltip="what layers read, in ranges from training images", layout=auto,
-        )  # fmt: skip
-        self.buttons = {
-            name: widgets.Button(description=name, icon=icon, tooltip=tip, layout=auto)
-            for name, icon, tip in (
-                ("Draw the curve", "line-chart", "measure mAP at several bits"),
-                ("Which layer hurts most?", "search", "quantize one layer at a time"),
-            )
-        }
-        for button, task in zip(self.buttons.values(), ("curve", "layers"), strict=True):
-            button.on_click(lambda _, task=task: self._ask(task))
-        self._controls += [self.image_selector, self.head_box, self.activations_box]
-        return [
-            self.image_selector,
-            self.head_box,
-            self.activations_box,
-            widgets.HBox(list(self.buttons.values()), layout={"flex_flow": "row wrap"}),
-        ]
+            of_detector = [*controls[len(self._of_grid) :], parts.row(*self.buttons.values())]
+            pictures = [self.live[name] for name in ("boxes", "curve", "layers")]
+            rows.append(parts.beside(of_detector, [self.status, *pictures]))
+        return parts.column(*rows)
 
     def _chosen(self) -> Selection:
         """What the controls say."""
@@ -240,27 +225,19 @@ class QuantizePanel(QuantizeViews):
             image=self.image_selector.value,
         )
 
-    def _moved(self, _change: Any) -> None:
-        self._ask("show")
-
     def _ask(self, task: Task) -> None:
-        assert self._latest is not None
-        self._latest.ask((self._chosen(), task))
+        self.job.request((self._chosen(), task))
 
-    def _say(self, error: str) -> None:
-        if self.interactive:
-            self.message.value = alert(error)
+    def _overtaken(self) -> bool:
+        """Whether something else has been requested meanwhile."""
+        return self.job.overtaken
 
-    def _paint(self, doing: str = "") -> None:
-        if not self.interactive:
+    def _work(self, request: tuple[Selection, Task]) -> None:
+        choice, task = request
+        self._show(choice)
+        if self._overtaken():
             return
-        from labkit.panels.live_figure import show_together
-
-        self.channel_slider.max = max(0, len(self.grid.scale) - 1)
-        self.channel_slider.disabled = not self.channel_slider.max
-        specs = self.specs()
-        show_together({self._pictures[name]: spec for name, spec in specs.items()})
-        if "layers" in specs:
-            self._pictures["layers"].layout.display = None
-        self.told.value = facts_line(self.facts())
-        self.status.value = html.escape(doing) or "<br>".join(map(html.escape, self.words()))
+        if task == "curve":
+            self._draw_curve()
+        elif task == "layers":
+            self._rank_layers()

@@ -105,7 +105,7 @@ class QuantizeViews:
         self._photos: dict[str, Photo] = {}
         if data is not None:
             detector = source if isinstance(source, Detector) else open_detector(weights)
-            self._open(detector, data, images, imgsz)
+            self._open_detector(detector, data, images, imgsz)
         elif images:
             raise LabError("images are looked at with a detector: give data as well.")
         self.grid = self._grid(self.choice)
@@ -117,7 +117,7 @@ class QuantizeViews:
         """Whether something else has been asked for meanwhile."""
         return False
 
-    def _open(
+    def _open_detector(
         self,
         detector: Detector,
         data: DataSet,

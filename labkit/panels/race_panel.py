@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
 
-from labkit.core.errors import LabError
-from labkit.core.executors import SynchronousExecutor
 from labkit.core.table import Table
 from labkit.figures import loss_curves
+from labkit.figures.base import Spec
+from labkit.panels.markup import write
+from labkit.panels.player_panel import PlayerPanel
 from labkit.recipe.recipe import Recipe
 from labkit.training.history import History
 from labkit.training.race import Race
+from labkit.training.session import Player
 
 if TYPE_CHECKING:
     import ipywidgets
     import plotly.graph_objects as go
 
 
-class RacePanel:
+class RacePanel(PlayerPanel):
     """Contenders side by side; add and remove them while you look.
 
     With `interactive=False` it races to the end and shows a figure and a table.
@@ -44,14 +46,14 @@ class RacePanel:
         interactive: bool = True,
         executor: Executor | None = None,
     ) -> None:
-        self.interactive = interactive
-        if not interactive:
-            executor = SynchronousExecutor()
-        self.race = Race(recipes, executor=executor)
-        if interactive:
-            self._build()
-        else:
-            self.race.run()
+        super().__init__(interactive=interactive, executor=executor)
+        self.race = Race(recipes, executor=self._executor)
+        self._open()
+
+    @property
+    def player(self) -> Player:
+        """The race."""
+        return self.race
 
     @property
     def histories(self) -> dict[str, History]:
@@ -62,6 +64,8 @@ class RacePanel:
     def _steps(self) -> int:
         return max(recipe.steps for recipe in self.race.recipes)
 
+    # --- pictures ----------------------------------------------------------------------
+
     def figure(self) -> go.Figure:
         """A static figure of the race as it is."""
         return loss_curves(self.histories, steps=self._steps)
@@ -70,41 +74,36 @@ class RacePanel:
         """One row a contender."""
         return Table(self.race.table())
 
-    def _ipython_display_(self) -> None:
-        from IPython.display import display
+    def static(self) -> list[Any]:
+        """The figure and the table."""
+        return [self.figure(), self.table()]
 
-        if self.interactive:
-            display(self.widget)
-        else:
-            display(self.figure(), self.table())
+    def _specs(self) -> dict[str, Spec]:
+        return {"picture": loss_curves.spec(self.histories, steps=self._steps)}
 
-    def _specs(self) -> Mapping[Any, Any]:
-        return {self._picture: loss_curves.spec(self.histories, steps=self._steps)}
+    def _tell(self) -> None:
+        super()._tell()
+        parts = [f"<b>{self.race.state}</b>", f"step {self.race.steps_done:,} of {self._steps:,}"]
+        if self.race.speed:
+            parts.append(f"{self.race.speed:,.0f} rounds/s")
+        parts += [html.escape(f"{label}: {why}") for label, why in self.race.findings.items()]
+        write(self.status, " · ".join(parts))
+        self.buttons["Race"].disabled = self.race.running or self.race.over
+        self.buttons["Pause"].disabled = not self.race.running
 
-    def _build(self) -> None:
+    # --- controls ----------------------------------------------------------------------
+
+    def _controls(self) -> list[Any]:
         import ipywidgets as widgets
 
-        from labkit.panels.live_figure import LiveFigure
-        from labkit.panels.painter import Painter
+        from labkit.panels import parts
+        from labkit.panels.parts import Action
 
-        self._picture = LiveFigure()
-        self.buttons = {
-            name: widgets.Button(
-                description=name, icon=icon, tooltip=tip, layout=widgets.Layout(width="auto")
-            )
-            for name, icon, tip in (
-                ("Race", "play", "train all contenders"),
-                ("Pause", "pause", "stop after this step"),
-                ("Rewind", "fast-backward", "all back to their initial weights"),
-            )
-        }
-        self.buttons["Race"].button_style = "primary"
-        for name, action in (
-            ("Race", self._play),
-            ("Pause", self._pause),
-            ("Rewind", self._rewind),
-        ):
-            self.buttons[name].on_click(action)
+        self.buttons = self.make_buttons(
+            Action("Race", "play", "train all contenders", self._play, "primary"),
+            Action("Pause", "pause", "stop after this step", self._pause),
+            Action("Rewind", "fast-backward", "all back to their initial weights", self._rewind),
+        )
         self.contenders = widgets.VBox()
         self.difference = widgets.Text(
             description="new contender",
@@ -113,92 +112,41 @@ class RacePanel:
             style={"description_width": "auto"},
             layout=widgets.Layout(width="360px"),
         )
-        self.add = widgets.Button(
-            description="Add", icon="plus", layout=widgets.Layout(width="auto")
-        )
-        self.add.on_click(self._add)
-        self.message = widgets.HTML()
-        self.status = widgets.HTML()
-        self._painter = Painter(self._specs, self._tell, lambda: self.race.running)
-        self.widget: ipywidgets.Widget = widgets.VBox(
-            [
-                widgets.HBox(list(self.buttons.values())),
-                self.status,
-                self._picture,
-                self.contenders,
-                widgets.HBox([self.difference, self.add]),
-                self.message,
-            ]
-        )
-        self._list()
-        self._painter.paint()
+        self.add = parts.button("Add", "plus", "one more contender; all start anew")
+        self.on_click(self.add, self._add)
+        return [self.contenders, parts.row(self.difference, self.add)]
 
-    def _list(self) -> None:
-        """Show the contenders, each with a button that takes it out."""
+    def _layout(self, controls: Sequence[Any]) -> ipywidgets.Widget:
+        from labkit.panels import parts
+
+        buttons = parts.row(*self.buttons.values())
+        return parts.column(buttons, self.status, self.live["picture"], *controls, self.message)
+
+    def _fill(self) -> None:
+        """Show the contenders, each with a button that removes it."""
+        self.contenders.children = [
+            self._row(index, label, shared)
+            for index, (label, shared) in enumerate(
+                zip(self.race.labels, self.race.shares_start, strict=True)
+            )
+        ]
+
+    def _row(self, index: int, label: str, shared: bool) -> ipywidgets.Widget:
         import ipywidgets as widgets
 
-        rows = []
-        for index, (label, shared) in enumerate(
-            zip(self.race.labels, self.race.shares_start, strict=True)
-        ):
-            remove = widgets.Button(
-                description="Remove",
-                tooltip=f"take {label} out of the race",
-                disabled=len(self.race.recipes) == 1,
-                layout=widgets.Layout(width="auto"),
-            )
-            remove.on_click(lambda _button, index=index: self._remove(index))
-            start = "same initial weights" if shared else "initial weights of its own"
-            rows.append(
-                widgets.HBox([remove, widgets.HTML(f"<b>{html.escape(label)}</b> · {start}")])
-            )
-        self.contenders.children = rows
+        from labkit.panels import parts
 
-    def _tell(self) -> None:
-        parts = [f"<b>{self.race.state}</b>", f"step {self.race.steps_done:,} of {self._steps:,}"]
-        if self.race.speed:
-            parts.append(f"{self.race.speed:,.0f} rounds/s")
-        parts += [html.escape(f"{label}: {why}") for label, why in self.race.findings.items()]
-        line = " · ".join(parts)
-        if self.status.value != line:
-            self.status.value = line
-        self.buttons["Race"].disabled = self.race.running or self.race.over
-        self.buttons["Pause"].disabled = not self.race.running
+        remove = parts.button("Remove", "", f"take {label} out of the race")
+        remove.disabled = len(self.race.recipes) == 1
+        self.on_click(remove, lambda: self._change(lambda: self.race.remove(index)))
+        start = "same initial weights" if shared else "initial weights of its own"
+        return widgets.HBox([remove, widgets.HTML(f"<b>{html.escape(label)}</b> · {start}")])
 
-    def _play(self, _button: Any) -> None:
-        self.race.play()
-        if self.race.running:
-            self._painter.start()
-        else:
-            self._painter.paint()
+    def _add(self) -> None:
+        recipe = self.race.recipes[0].replace_text(self.difference.value)
+        self._change(lambda: self.race.add(recipe))
 
-    def _pause(self, _button: Any) -> None:
-        self.race.pause()
-        self._painter.join(2.0)
-
-    def _rewind(self, _button: Any) -> None:
-        self.race.rewind()
-        self._painter.join(2.0)
-        self._painter.paint()
-
-    def _add(self, _button: Any) -> None:
-        self._change(
-            lambda: self.race.add(self.race.recipes[0].replace_text(self.difference.value))
-        )
-
-    def _remove(self, index: int) -> None:
-        self._change(lambda: self.race.remove(index))
-
-    def _change(self, change: Any) -> None:
-        try:
-            change()
-        except LabError as error:
-            self.message.value = (
-                "<span role='alert' style='color:var(--jp-error-color1,#b00)'>"
-                f"{html.escape(str(error))}</span>"
-            )
-            return
-        self.message.value = ""
-        self._list()
-        self._painter.join(2.0)
-        self._painter.paint()
+    def _change(self, change: Callable[[], None]) -> None:
+        change()
+        self.fill()
+        self._settle()

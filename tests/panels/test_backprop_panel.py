@@ -7,19 +7,12 @@ import plotly.graph_objects as go
 import pytest
 
 from labkit.core.errors import LabError
-from labkit.panels import BackpropPanel, live_figure
+from labkit.panels import BackpropPanel
 from labkit.panels.backprop_panel import MANY, SHORT
 from labkit.toys.gradients.backprop import STAGES, TinyNetwork, descend
 
 NETWORK = TinyNetwork.draw(0)
 DATA = (1.0, -0.5, 1.0)
-
-
-@pytest.fixture
-def shown(monkeypatch):
-    specs: dict[object, dict] = {}
-    monkeypatch.setattr(live_figure, "show_together", specs.update)
-    return specs
 
 
 def words(widget) -> str:

@@ -4,16 +4,18 @@ import html
 import re
 import threading
 
+import numpy as np
 import plotly.graph_objects as go
 import pytest
 import torch
 
 from labkit.core.errors import LabError
 from labkit.core.executors import SynchronousExecutor
-from labkit.panels import BreakPanel, break_panel, live_figure
-from labkit.vision import evaluate
+from labkit.panels import BreakPanel, break_panel
+from labkit.vision import evaluate, predict
 from labkit.vision.perturbation import amounts, damageable
 from labkit.weights import DAMAGES, Damage, perturbed
+from tests.panels.together import edit_together
 from tests.vision.networks import data_set, detector
 
 SIZE = 64
@@ -22,13 +24,6 @@ SIZE = 64
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return data_set(tmp_path_factory.mktemp("data"), val=4, size=SIZE)
-
-
-@pytest.fixture
-def shown(monkeypatch):
-    specs: dict[object, dict] = {}
-    monkeypatch.setattr(live_figure, "show_together", specs.update)
-    return specs
 
 
 def panel(data, **more) -> BreakPanel:
@@ -59,8 +54,8 @@ def test_it_starts_whole(data, shown):
     assert one.before.map50 == one.metrics.map50 == whole
     assert one.mended()
     assert "bit for bit" in words(one.status)
-    assert now(shown[one._curve]) == (0, whole)
-    assert len(shown[one._boxes]["layout"]["images"]) == 2
+    assert now(shown[one.live["curve"]]) == (0, whole)
+    assert len(shown[one.live["boxes"]]["layout"]["images"]) == 2
 
 
 def test_every_kind_of_damage_is_done_measured_and_undone(data, shown):
@@ -78,7 +73,7 @@ def test_every_kind_of_damage_is_done_measured_and_undone(data, shown):
         one.amount_slider.value = 0.9
         assert one.damage == Damage(kind, 0.9, (layer,))
         assert one.metrics.map50 == pytest.approx(wanted(data, one.damage), abs=1e-6)
-        assert now(shown[one._curve]) == (0.9, one.metrics.map50)
+        assert now(shown[one.live["curve"]]) == (0.9, one.metrics.map50)
         assert f"{kind} 0.9 in {layer}" in words(one.status)
         assert not one.mended()
         assert not torch.equal(
@@ -127,26 +122,26 @@ def test_a_channel_that_is_not_there_is_explained(data, shown):
     assert one.arguments.children[0].value == -1
 
 
-def test_other_dice_are_the_next_seed(data, shown):
+def test_a_new_seed_is_the_next_one(data, shown):
     one = panel(data, damage=Damage("noise", 0.5))
     first = one.detector.tensors["model.0.conv.weight"].clone()
-    one.buttons["Other dice"].click()
+    one.buttons["New seed"].click()
     assert one.damage.seed == 1
     assert not torch.equal(one.detector.tensors["model.0.conv.weight"], first)
-    names = [trace["name"] for trace in shown[one._curve]["data"]]
-    assert {"noise in all layers", "noise in all layers, dice 1"} <= set(names)
+    names = [trace["name"] for trace in shown[one.live["curve"]]["data"]]
+    assert {"noise in all layers", "noise in all layers, seed 1"} <= set(names)
 
 
 def test_the_curve_is_drawn_and_the_damage_stays(data, shown):
     one = panel(data, damage=Damage("prune", 0.4, ("model.0",)))
     before = {name: tensor.clone() for name, tensor in one.detector.tensors.items()}
     one.buttons["Draw the curve"].click()
-    (curve,) = [t for t in shown[one._curve]["data"] if t["name"] == "prune in model.0"]
+    (curve,) = [t for t in shown[one.live["curve"]]["data"] if t["name"] == "prune in model.0"]
     assert list(curve["x"]) == sorted({*amounts("prune"), 0.4})
     for x, y in zip(curve["x"], curve["y"], strict=True):
         assert y == pytest.approx(wanted(data, Damage("prune", x, ("model.0",))), abs=1e-6)
     assert all(torch.equal(before[name], t) for name, t in one.detector.tensors.items())
-    assert now(shown[one._curve])[0] == 0.4
+    assert now(shown[one.live["curve"]])[0] == 0.4
 
 
 def test_another_image_is_looked_at_whole_and_damaged(data, shown):
@@ -209,4 +204,27 @@ def test_damage_that_does_not_fit_is_refused(data):
         panel(data, damage=Damage("noise", 0.5, ("model.99",)))
     with pytest.raises(LabError, match="needs an image"):
         panel(data, images={})
-    assert break_panel.SHOWN == 0.25
+
+
+def test_boxes_are_those_that_the_detector_is_sure_enough_of(data, shown, monkeypatch):
+    one = panel(data)
+    surer = float(np.median(one.found.scores))
+    assert surer > break_panel.SHOWN
+    (wanted,) = predict(detector(), one.images[one.image], imgsz=SIZE, confidence=surer)
+    monkeypatch.setattr(break_panel, "SHOWN", surer)
+    found = panel(data).found
+    np.testing.assert_array_equal(found.scores, wanted.scores)
+    assert 0 < len(found) < len(one.found)
+
+
+def test_of_two_edits_at_once_none_is_lost(data, shown, monkeypatch):
+    one = panel(data)
+    edit_together(
+        monkeypatch,
+        one,
+        "_with",
+        lambda: setattr(one.layer_selector, "value", ("model.0",)),
+        lambda: setattr(one.amount_slider, "value", 0.5),
+    )
+    assert one.damage == Damage("noise", 0.5, ("model.0",))
+    assert (one.layer_selector.value, one.amount_slider.value) == (("model.0",), 0.5)

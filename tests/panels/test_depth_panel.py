@@ -10,18 +10,12 @@ import pytest
 
 from labkit.analysis.propagation import describe, signals, stds
 from labkit.core.executors import SynchronousExecutor
-from labkit.panels import DepthPanel, depth_panel, live_figure
+from labkit.panels import DepthPanel, depth_panel
 from labkit.recipe.initialize import INITS
 from labkit.recipe.recipe import Recipe
+from tests.panels.together import edit_together
 
 RELU = Recipe(task="digits", hidden=(16,) * 6, activation="relu", samples=100)
-
-
-@pytest.fixture
-def shown(monkeypatch):
-    specs: dict[object, dict] = {}
-    monkeypatch.setattr(live_figure, "show_together", specs.update)
-    return specs
 
 
 def panel(recipe: Recipe = RELU, **more) -> DepthPanel:
@@ -45,9 +39,10 @@ def assert_shows(one: DepthPanel, shown, recipe: Recipe) -> None:
     """What is on the page is what `signals` says of the recipe."""
     assert one.recipe == recipe
     flow = signals(recipe)
-    np.testing.assert_allclose(line(shown[one._lines], "activations"), stds(flow))
-    np.testing.assert_allclose(line(shown[one._lines], "gradients"), stds(flow, "gradient"))
-    assert [trace["name"] for trace in shown[one._shapes]["data"]] == [s.layer for s in flow[:-1]]
+    np.testing.assert_allclose(line(shown[one.live["sizes"]], "activations"), stds(flow))
+    np.testing.assert_allclose(line(shown[one.live["sizes"]], "gradients"), stds(flow, "gradient"))
+    drawn = [trace["name"] for trace in shown[one.live["distribution"]]["data"]]
+    assert drawn == [signal.layer for signal in flow[:-1]]
     for sentence in describe(flow):
         assert sentence in words(one.status)
 
@@ -107,10 +102,10 @@ def test_arguments_of_another_scheme_do_not_stay(shown):
 
 def test_new_weights_are_the_next_seeds(shown):
     one = panel()
-    before = line(shown[one._lines], "activations")
+    before = line(shown[one.live["sizes"]], "activations")
     one.redraw.click()
     assert_shows(one, shown, RELU.replace(seed=1))
-    assert (line(shown[one._lines], "activations") != before).all()
+    assert (line(shown[one.live["sizes"]], "activations") != before).all()
 
 
 def test_comparing_keeps_the_lines_of_then(shown):
@@ -118,18 +113,19 @@ def test_comparing_keeps_the_lines_of_then(shown):
     then = stds(signals(RELU))
     one.keep.value = True
     one.fields["init_args.factor"].value = 2.0
-    np.testing.assert_allclose(line(shown[one._lines], "activations", "dot"), then)
+    np.testing.assert_allclose(line(shown[one.live["sizes"]], "activations", "dot"), then)
     np.testing.assert_allclose(
-        line(shown[one._lines], "activations"), then * 2.0 ** np.arange(1, 7)
+        line(shown[one.live["sizes"]], "activations"), then * 2.0 ** np.arange(1, 7)
     )
     one.keep.value = False
-    assert [t for t in shown[one._lines]["data"] if t.get("line", {}).get("dash") == "dot"] == []
+    dashes = [trace.get("line", {}).get("dash") for trace in shown[one.live["sizes"]]["data"]]
+    assert "dot" not in dashes
 
 
 def test_a_reference_is_compared_with_from_the_start(shown):
     one = panel(reference=RELU.replace(init="lecun_normal"))
     wanted = stds(signals(RELU.replace(init="lecun_normal")))
-    np.testing.assert_allclose(line(shown[one._lines], "activations", "dot"), wanted)
+    np.testing.assert_allclose(line(shown[one.live["sizes"]], "activations", "dot"), wanted)
     assert one.keep.value is True
 
 
@@ -157,7 +153,7 @@ def test_while_one_picture_is_computed_only_the_last_change_waits(shown, monkeyp
         return signals(recipe)
 
     painted = threading.Event()
-    paint = one._paint
+    paint = one.paint
 
     def last_paint():
         paint()
@@ -165,7 +161,7 @@ def test_while_one_picture_is_computed_only_the_last_change_waits(shown, monkeyp
             painted.set()
 
     monkeypatch.setattr(depth_panel, "signals", slow)
-    monkeypatch.setattr(one, "_paint", last_paint)
+    monkeypatch.setattr(one, "paint", last_paint)
     one.fields["depth"].value = 2
     assert began.wait(20)
     for depth in (3, 4, 5, 9):
@@ -214,3 +210,16 @@ def test_sliders_leave_room_to_aim_but_hold_what_is_given(shown):
     assert (far.fields["init_args.factor"].max, far.fields["init_args.factor"].value) == (8, 8)
     far.fields["init"].value = "sparse"
     assert far.fields["init_args.sparsity"].max == 0.99
+
+
+def test_of_two_edits_at_once_none_is_lost(shown, monkeypatch):
+    one = panel()
+    edit_together(
+        monkeypatch,
+        Recipe,
+        "replace",
+        lambda: setattr(one.fields["activation"], "value", "tanh"),
+        lambda: setattr(one.fields["depth"], "value", 3),
+    )
+    assert_shows(one, shown, RELU.replace(activation="tanh", hidden=(16,) * 3))
+    assert (one.fields["activation"].value, one.fields["depth"].value) == ("tanh", 3)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from labkit.core.errors import FileError, LabError
 from labkit.core.executors import SynchronousExecutor
-from labkit.panels import DetectPanel, live_figure
+from labkit.panels import DetectPanel
 from labkit.vision import predict, random_like
 from tests.vision.networks import detector
 
@@ -22,13 +22,6 @@ IMAGES = {
     "wide": RNG.integers(0, 255, (60, 120, 3), np.uint8),
     "high": RNG.integers(0, 255, (120, 60, 3), np.uint8),
 }
-
-
-@pytest.fixture
-def shown(monkeypatch):
-    specs: dict[object, dict] = {}
-    monkeypatch.setattr(live_figure, "show_together", specs.update)
-    return specs
 
 
 def panel(detectors=None, images=IMAGES, **more) -> DetectPanel:
@@ -46,7 +39,7 @@ def boxes(spec) -> list[dict]:
 
 def assert_shows(one: DetectPanel, shown, image: str, imgsz: int, confidence: float) -> None:
     (found,) = predict(detector(), one.images[image], imgsz=imgsz, confidence=confidence)
-    traces = boxes(shown[one._picture])
+    traces = boxes(shown[one.live["picture"]])
     assert len(traces) == min(len(found), 100) > 0
     left, top, right, bottom = found.boxes[0]
     assert [traces[-1]["x"].min(), traces[-1]["x"].max()] == pytest.approx([left, right], abs=0.05)
@@ -119,7 +112,7 @@ def test_several_detectors_stand_side_by_side(shown):
     one = detector()
     both = {"trained": one, "random": random_like(one)}
     pair = panel(both, confidence=0.0005)
-    spec = shown[pair._picture]
+    spec = shown[pair.live["picture"]]
     titles = [a["text"] for a in spec["layout"]["annotations"] if ":" in a["text"]]
     assert [title.partition(":")[0] for title in titles] == ["trained", "random"]
     assert {trace["xaxis"] for trace in boxes(spec)} == {"x", "x2"}

@@ -15,7 +15,7 @@ import labkit.vision.finetuning.run
 from labkit.core.errors import LabError
 from labkit.core.executors import SynchronousExecutor
 from labkit.core.parameters import parameters
-from labkit.panels import FineTunePanel, finetune_panel, painter
+from labkit.panels import FineTunePanel, finetune_panel
 from labkit.panels.finetune_controls import FineTuneControls
 from labkit.panels.finetune_panel import status
 from labkit.training.findings import Finding
@@ -33,14 +33,6 @@ def trainer(monkeypatch):
         finetune_panel, "before_after", lambda result, count, beside: [picture] * count
     )
     return fake
-
-
-@pytest.fixture
-def shown(monkeypatch):
-    """The newest spec of every figure on the page."""
-    specs: dict[object, dict] = {}
-    monkeypatch.setattr(painter, "show_together", specs.update)
-    return specs
 
 
 def panel(spec: FineTune = SPEC, **more) -> FineTunePanel:

@@ -8,15 +8,8 @@ import pytest
 
 from labkit.core.errors import LabError
 from labkit.figures import theme
-from labkit.panels import GradientPanel, live_figure
+from labkit.panels import GradientPanel
 from labkit.toys.gradients.backprop import MISTAKES, TinyNetwork
-
-
-@pytest.fixture
-def shown(monkeypatch):
-    specs: dict[object, dict] = {}
-    monkeypatch.setattr(live_figure, "show_together", specs.update)
-    return specs
 
 
 def words(text: str) -> str:

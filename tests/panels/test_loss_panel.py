@@ -8,15 +8,8 @@ import plotly.graph_objects as go
 import pytest
 
 from labkit.core.errors import LabError, RecipeError
-from labkit.panels import LossPanel, OutlierPanel, live_figure
+from labkit.panels import LossPanel, OutlierPanel
 from labkit.toys.gradients.losses import evaluate
-
-
-@pytest.fixture
-def shown(monkeypatch):
-    specs: dict[object, dict] = {}
-    monkeypatch.setattr(live_figure, "show_together", specs.update)
-    return specs
 
 
 @pytest.fixture

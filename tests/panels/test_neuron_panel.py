@@ -8,18 +8,11 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from labkit.panels import NeuronPanel, live_figure
+from labkit.panels import NeuronPanel
 from labkit.panels.neuron_panel import LR
 from labkit.toys.neuron import LIMIT, Neuron
 
 NEURON = Neuron(weight=1.0, bias=0.5, noise=0.1, samples=30, seed=2)
-
-
-@pytest.fixture
-def shown(monkeypatch):
-    specs: dict[object, dict] = {}
-    monkeypatch.setattr(live_figure, "show_together", specs.update)
-    return specs
 
 
 def words(widget) -> str:

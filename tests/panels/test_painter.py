@@ -30,7 +30,10 @@ class Stage:
         self.told: list[int] = []
         self.names: set[str] = set()
         monkeypatch.setattr(module, "show_together", self.show)
-        self.painter = Painter(self.draw, lambda: self.told.append(self.now), self.running)
+        self.failures: list[Exception] = []
+        self.painter = Painter(
+            self.draw, lambda: self.told.append(self.now), self.running, self.failures.append
+        )
 
     def draw(self):
         self.now += 1
@@ -146,6 +149,7 @@ def test_a_picture_that_cannot_be_drawn_does_not_end_painting_for_good(stage):
     draw, stage.painter._draw = stage.draw, lambda: 1 / 0
     stage.painter.start()
     stage.painter.join(30)
+    assert [type(error) for error in stage.failures] == [ZeroDivisionError]
     stage.painter._draw = draw
     stage.painter.start()
     stage.painter.join(30)

@@ -9,7 +9,7 @@ import torch
 
 from labkit.core.errors import LabError
 from labkit.core.executors import SynchronousExecutor
-from labkit.panels import QuantizePanel, live_figure
+from labkit.panels import QuantizePanel
 from labkit.panels.quantize_views import CURVE
 from labkit.quantize import calibrate, fake_quantized, folded, grid, sensitivity
 from labkit.vision import evaluate, open_data
@@ -30,13 +30,6 @@ def detector(tmp_path_factory):
     return settled(tmp_path_factory.mktemp("w"))
 
 
-@pytest.fixture
-def shown(monkeypatch):
-    specs: dict[object, dict] = {}
-    monkeypatch.setattr(live_figure, "show_together", specs.update)
-    return specs
-
-
 def panel(*given, **more) -> QuantizePanel:
     return QuantizePanel(*given, **{"imgsz": SIZE, "executor": SynchronousExecutor()} | more)
 
@@ -53,14 +46,14 @@ def trace(spec, name):
 def test_without_data_it_is_a_microscope_for_any_file(tmp_path, shown):
     one = panel(tiny.weights(tmp_path / "some.safetensors"), tensor=LAYER)
     values = one.tensors[LAYER]
-    assert set(one._pictures) == {"grid"}
+    assert set(one.live) == {"grid"}
     for bits in (2, 8, "e4m3"):
         one.bits_slider.value = bits
         wanted = grid(values, bits)
         assert torch.equal(one.grid.dequantized, wanted.dequantized)
-        error = trace(shown[one._pictures["grid"]], "error")
+        error = trace(shown[one.live["grid"]], "error")
         assert max(abs(error["y"])) == pytest.approx(float(wanted.error[0].abs().max()), rel=1e-5)
-        assert f"{wanted.sqnr:.4g}" in words(one.told)
+        assert f"{wanted.sqnr:.4g}" in words(one.facts_box)
     one.zero_selector.value = "affine"
     one.per_selector.value = "tensor"
     one.range_selector.value = "mse"
@@ -73,7 +66,7 @@ def test_channels_are_looked_at_one_by_one(tmp_path, shown):
     one = panel(tiny.weights(tmp_path / "some.safetensors"), tensor=LAYER)
     assert one.channel_slider.max == len(one.tensors[LAYER]) - 1
     one.channel_slider.value = 3
-    title = shown[one._pictures["grid"]]["layout"]["xaxis"]["title"]["text"]
+    title = shown[one.live["grid"]]["layout"]["xaxis"]["title"]["text"]
     assert "channel 3 of" in title
     one.tensor_selector.value = "model.2.cv1.bn.bias"  # a channel would be a single value
     assert one.grid.scheme.per == "tensor"
@@ -120,26 +113,26 @@ def test_the_detector_follows_and_the_one_that_was_given_is_left_alone(detector,
             one._rounded.model(x)[1]["one2many"], both.model(x)[1]["one2many"]
         )
     assert "head in float, activations 8 bits" in words(one.status)
-    assert {t["name"] for t in shown[one._pictures["curve"]]["data"]} > {
+    assert {t["name"] for t in shown[one.live["curve"]]["data"]} > {
         "symmetric channel min-max",
         "symmetric channel min-max, head in float",
     }
-    assert len(shown[one._pictures["boxes"]]["layout"]["images"]) == 2
+    assert len(shown[one.live["boxes"]]["layout"]["images"]) == 2
     assert all(torch.equal(whole[name], tensor) for name, tensor in detector.tensors.items())
 
 
 def test_the_curve_and_the_layers_come_on_a_button(detector, data, shown):
     one = panel(detector, data, bits=3, scheme="symmetric tensor")
-    assert one._pictures["layers"].layout.display == "none"
+    assert one.live["layers"].layout.display == "none"
     one.buttons["Draw the curve"].click()
-    curve = trace(shown[one._pictures["curve"]], "symmetric tensor min-max")
+    curve = trace(shown[one.live["curve"]], "symmetric tensor min-max")
     assert curve["x"] == [str(bits) for bits in CURVE]
     one.buttons["Which layer hurts most?"].click()
     wanted = sensitivity(detector, data, 3, "symmetric tensor", imgsz=SIZE)
     assert [layer.name for layer in one.sensitivity.layers] == [o.name for o in wanted.layers]
     assert one.sensitivity.whole_sqnr == pytest.approx(wanted.whole_sqnr, abs=0.1)
-    assert one._pictures["layers"].layout.display is None
-    assert shown[one._pictures["layers"]]["data"]
+    assert one.live["layers"].layout.display is None
+    assert shown[one.live["layers"]]["data"]
     assert "one layer at a time" in words(one.status)
 
 

@@ -10,7 +10,7 @@ import torch
 
 from labkit.core.errors import RecipeError
 from labkit.core.executors import SynchronousExecutor
-from labkit.panels import RacePanel, painter
+from labkit.panels import RacePanel
 from labkit.recipe.recipe import Recipe
 from labkit.training.race import Race
 
@@ -18,13 +18,6 @@ SGD = Recipe(
     task="moons", samples=100, hidden=(6, 4), optimizer="sgd", lr=0.1, steps=40, device="cpu"
 )
 ADAM = SGD.replace(optimizer="adam", lr=0.01)
-
-
-@pytest.fixture
-def shown(monkeypatch):
-    specs: dict[object, dict] = {}
-    monkeypatch.setattr(painter, "show_together", specs.update)
-    return specs
 
 
 def panel(*recipes: Recipe) -> RacePanel:
@@ -40,7 +33,7 @@ def listed(panel: RacePanel) -> list[str]:
 
 
 def drawn(shown, panel: RacePanel) -> str:
-    return str([trace.get("name") for trace in shown[panel._picture]["data"]])
+    return str([trace.get("name") for trace in shown[panel.live["picture"]]["data"]])
 
 
 def test_a_race_to_the_end(shown):
@@ -53,7 +46,7 @@ def test_a_race_to_the_end(shown):
     assert (one.buttons["Race"].disabled, one.buttons["Pause"].disabled) == (True, True)
     for label in ("sgd lr=0.1", "adam lr=0.01"):
         assert label in drawn(shown, one)
-    longest = max(np.max(trace["x"]) for trace in shown[one._picture]["data"])
+    longest = max(np.max(trace["x"]) for trace in shown[one.live["picture"]]["data"])
     assert longest == 40
 
 
@@ -70,7 +63,7 @@ def test_pause_on_a_thread_of_its_own(shown):
     one.buttons["Race"].click()
     assert one.race.running
     one.buttons["Pause"].click()
-    one._painter.join(30)
+    one.painter.join(30)
     assert one.race.state == "paused"
     assert f"step {one.race.steps_done:,} of 100,000" in words(one.status)
     assert len({trainer.step for trainer in one.race.trainers}) == 1
@@ -159,7 +152,7 @@ def test_who_diverges_is_named_with_the_reason(shown):
 def test_the_axis_is_as_long_as_the_longest_contender(shown):
     one = panel(SGD, ADAM.replace(steps=70))
     assert words(one.status) == "ready · step 0 of 70"
-    assert list(shown[one._picture]["layout"]["xaxis"]["range"]) == [0, 70]
+    assert list(shown[one.live["picture"]]["layout"]["xaxis"]["range"]) == [0, 70]
 
 
 def test_without_a_person_it_races_and_shows_a_figure_and_a_table(monkeypatch):

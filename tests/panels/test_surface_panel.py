@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import html
 import re
+import threading
 import time
 
 import numpy as np
@@ -9,20 +10,12 @@ import plotly.graph_objects as go
 import pytest
 
 from labkit.core.errors import LabError
-from labkit.core.executors import SynchronousExecutor
-from labkit.panels import SurfacePanel, live_figure
-from labkit.panels import painter as painter_module
+from labkit.core.executors import SynchronousExecutor, ThreadExecutor
+from labkit.panels import SurfacePanel, surface_setting
 from labkit.panels import surface_panel as module
 from labkit.toys.surfaces import SURFACES, Surface, surface
 from labkit.toys.trajectories import RATES, tune, walk
-
-
-@pytest.fixture
-def shown(monkeypatch):
-    specs: dict[object, dict] = {}
-    monkeypatch.setattr(live_figure, "show_together", specs.update)
-    monkeypatch.setattr(painter_module, "show_together", specs.update)
-    return specs
+from tests.panels.together import edit_together
 
 
 def made(**more):
@@ -35,7 +28,7 @@ def words(widget) -> str:
 
 
 def path(shown, panel, name) -> np.ndarray:
-    lines = [t for t in shown[panel._live["map"]]["data"] if t.get("name", "").startswith(name)]
+    lines = [t for t in shown[panel.live["map"]]["data"] if t.get("name", "").startswith(name)]
     return np.stack([lines[0]["x"], lines[0]["y"]], axis=1)
 
 
@@ -105,7 +98,7 @@ def test_it_shows_what_it_was_given(shown):
         "momentum": 0.0123,
         "adam": 0.5,
     }
-    assert set(shown) == set(panel._live.values())
+    assert set(shown) == set(panel.live.values())
     for name, one in panel.walks.items():
         np.testing.assert_array_equal(path(shown, panel, name), one.path)
         assert one.message in words(panel.status)
@@ -176,7 +169,7 @@ def test_only_what_changed_is_walked_again(shown, monkeypatch):
         walked.append(name)
         return walk(place, name, *args, **more)
 
-    monkeypatch.setattr(module, "walk", watched)
+    monkeypatch.setattr(surface_setting, "walk", watched)
     panel.rates["adam"].value = 0.1
     assert walked == ["adam"]
 
@@ -214,7 +207,7 @@ def test_muon_is_explained_where_it_is_chosen(shown):
 
 def test_looking_inside_shows_memory_and_arguments(shown):
     panel = made()
-    label = lambda: shown[panel._live["state"]]["layout"]["meta"]["label"]  # noqa: E731
+    label = lambda: shown[panel.live["state"]]["layout"]["meta"]["label"]  # noqa: E731
     assert label() == "What adam remembers"
     panel.looker.value = "momentum"
     assert label() == "What momentum remembers"
@@ -236,7 +229,7 @@ def test_the_time_slider_goes_back_in_all_pictures(shown):
     panel.time.value = 7
     np.testing.assert_array_equal(path(shown, panel, "adam"), panel.walks["adam"].path[:8])
     for name in ("losses", "state"):
-        now = [t for t in shown[panel._live[name]]["data"] if t["name"] == "now"]
+        now = [t for t in shown[panel.live[name]]["data"] if t["name"] == "now"]
         assert all(t["x"].tolist() == [7, 7] and t["visible"] for t in now)
     panel.rates["sgd"].value = 0.005
     assert len(path(shown, panel, "adam")) == 21, "a new walk is shown whole"
@@ -249,7 +242,7 @@ def test_play_walks_to_the_end_and_can_be_paused(shown, monkeypatch):
     deadline = time.monotonic() + 20
     while panel._playing and time.monotonic() < deadline:
         time.sleep(0.01)
-    panel._painter.join(5)
+    panel.painter.join(5)
     assert not panel._playing
     assert panel._step == 40
     assert panel.time.value == 40
@@ -260,7 +253,7 @@ def test_play_walks_to_the_end_and_can_be_paused(shown, monkeypatch):
     panel.play.click()
     assert panel.play.description in ("Play", "Pause")
     panel.play.click()
-    panel._painter.join(5)
+    panel.painter.join(5)
     assert not panel._playing
     assert panel._step < 40
 
@@ -278,15 +271,19 @@ def test_a_refused_setting_leaves_the_pictures(shown):
 
 def test_another_error_is_not_hidden_and_does_not_lock_the_panel(shown, monkeypatch):
     panel = made()
-    monkeypatch.setattr(module, "walk", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(surface_setting, "walk", lambda *_, **__: 1 / 0)
     panel.rates["sgd"].value = 0.001
-    assert not panel._working
+    assert not panel.job.running
+    assert words(panel.message) == "ZeroDivisionError: division by zero"
+    assert isinstance(panel.error, ZeroDivisionError)
+    assert panel.rates["sgd"].value == panel.walks["sgd"].lr == 0.01, "the controls lie"
     monkeypatch.undo()
     panel.rates["sgd"].value = 0.002
     assert panel.walks["sgd"].lr == 0.002
+    assert words(panel.message) == ""
 
 
-def test_what_comes_fast_is_walked_once(shown):
+def test_what_comes_fast_is_walked_once(shown, monkeypatch):
     """A job that waits for its thread is replaced by the next one."""
     waiting: list[object] = []
 
@@ -295,13 +292,20 @@ def test_what_comes_fast_is_walked_once(shown):
             waiting.append(fn)
 
     panel = made(executor=Later())
+    walked: list[float] = []
+
+    def watched(place, name, lr, **more):
+        walked.append(lr)
+        return walk(place, name, lr, **more)
+
+    monkeypatch.setattr(surface_setting, "walk", watched)
     for lr in (0.001, 0.002, 0.004):
         panel.rates["sgd"].value = lr
     assert panel.walks["sgd"].lr == 0.01, "nothing has run yet"
     assert len(waiting) == 1
     waiting.pop()()
     assert panel.walks["sgd"].lr == 0.004
-    assert not any(key[2] in (0.001, 0.002) for key in panel._cache)
+    assert walked == [0.004]
 
 
 def test_with_a_person_it_shows_its_widget(shown, monkeypatch):
@@ -310,3 +314,48 @@ def test_with_a_person_it_shows_its_widget(shown, monkeypatch):
     panel = made()
     panel._ipython_display_()
     assert displayed == [panel.widget]
+
+
+def test_of_two_edits_at_once_none_is_lost(shown, monkeypatch):
+    panel = made()
+    edit_together(
+        monkeypatch,
+        module,
+        "replace",
+        lambda: setattr(panel.steps, "value", 50),
+        lambda: setattr(panel.arguments.children[0], "value", 20),
+    )
+    assert panel.setting.steps == panel.walks["sgd"].steps == 50
+    assert panel.setting.surface == surface("ravine", condition=20)
+
+
+def test_fair_rates_are_found_even_if_something_else_is_changed_meanwhile(shown, monkeypatch):
+    panel = made(executor=ThreadExecutor("test"))
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(*given, **more):
+        begun.set()
+        assert go_on.wait(20)
+        return tune(*given, **more)
+
+    monkeypatch.setattr(surface_setting, "tune", slow)
+    panel.tune.click()
+    assert begun.wait(20)
+    panel.steps.value = 50
+    go_on.set()
+    assert panel.job.wait(20)
+    assert panel.walks["sgd"].steps == 50
+    assert panel.walks["sgd"].lr == tune("ravine", "sgd", steps=50)
+
+
+@pytest.mark.parametrize("place", ["walk", "tune"])
+def test_no_error_is_lost(place, shown, monkeypatch):
+    panel = made(executor=ThreadExecutor("test"))
+    monkeypatch.setattr(surface_setting, place, lambda *_, **__: 1 / 0)
+    if place == "walk":
+        panel.steps.value = 50
+    else:
+        panel.tune.click()
+    assert panel.job.wait(20)
+    assert words(panel.message) == "ZeroDivisionError: division by zero"
+    assert panel.steps.value == 20

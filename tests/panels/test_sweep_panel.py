@@ -10,7 +10,7 @@ import pytest
 
 from labkit.core.errors import LabError, RecipeError
 from labkit.core.executors import SynchronousExecutor
-from labkit.panels import SweepPanel, live_figure, sweep_panel
+from labkit.panels import SweepPanel, sweep_panel
 from labkit.recipe.recipe import Recipe
 from labkit.training import sweeps
 from labkit.training.trainer import fit
@@ -19,13 +19,6 @@ MOONS = Recipe(task="moons", samples=100, hidden=(6, 4), steps=40, device="cpu")
 INITS, LRS = ["kaiming_normal", "zeros"], [0.001, 0.01, 0.1]
 # One row that overflows at any rate, and one that does not.
 CURVE = MOONS.replace(task="regression", activation="relu", optimizer="sgd", hidden=(8, 8))
-
-
-@pytest.fixture
-def shown(monkeypatch):
-    specs: dict[object, dict] = {}
-    monkeypatch.setattr(live_figure, "show_together", specs.update)
-    return specs
 
 
 def panel(recipe: Recipe = MOONS, **more) -> SweepPanel:

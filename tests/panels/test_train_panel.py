@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import re
 import threading
@@ -16,7 +17,7 @@ from labkit import views
 from labkit.core.errors import RecipeError
 from labkit.core.executors import SynchronousExecutor
 from labkit.diagnosis.causes import diagnose
-from labkit.panels import TrainPanel, painter, train_panel
+from labkit.panels import TrainPanel, train_panel
 from labkit.recipe.recipe import Recipe
 from labkit.recipe.tasks import TASKS
 from labkit.training.findings import Finding
@@ -25,14 +26,6 @@ from labkit.views import VIEWS
 from labkit.workshop.presets import PRESETS
 
 MOONS = Recipe(task="moons", samples=100, hidden=(6, 4), steps=40, device="cpu")
-
-
-@pytest.fixture
-def shown(monkeypatch):
-    """The newest spec of every figure on the page."""
-    specs: dict[object, dict] = {}
-    monkeypatch.setattr(painter, "show_together", specs.update)
-    return specs
 
 
 def panel(recipe: Recipe = MOONS, **more) -> TrainPanel:
@@ -67,7 +60,7 @@ def test_train_goes_to_the_end_and_shows_it(shown):
     assert f"accuracy {fit(MOONS).summary()['val_accuracy']:.1%}" in status
     assert "steps/s" in status
     assert enabled(one) == {"Rewind", "New weights"}
-    assert losses(shown[one._loss]) == 40
+    assert losses(shown[one.live["loss"]]) == 40
 
 
 def test_single_steps(shown):
@@ -76,20 +69,20 @@ def test_single_steps(shown):
         one.buttons["Step"].click()
     assert (one.session.steps_done, one.session.state) == (3, "paused")
     assert words(one.status).startswith("paused · step 3 of 40")
-    assert losses(shown[one._loss]) == 3
+    assert losses(shown[one.live["loss"]]) == 3
     assert enabled(one) == {"Train", "Step", "Rewind", "New weights"}
 
 
 def test_rewind_shows_the_beginning_again(shown):
     one = panel()
     start = one.history.flat().copy()
-    before = shown[one._picture]["data"][0]["z"].copy()
+    before = shown[one.live["picture"]]["data"][0]["z"].copy()
     one.buttons["Train"].click()
-    assert not np.array_equal(shown[one._picture]["data"][0]["z"], before)
+    assert not np.array_equal(shown[one.live["picture"]]["data"][0]["z"], before)
     one.buttons["Rewind"].click()
     assert words(one.status).startswith("ready · step 0 of 40")
     np.testing.assert_array_equal(one.history.flat(), start)
-    np.testing.assert_array_equal(shown[one._picture]["data"][0]["z"], before)
+    np.testing.assert_array_equal(shown[one.live["picture"]]["data"][0]["z"], before)
     assert "Train" in enabled(one)
 
 
@@ -112,12 +105,12 @@ def test_pause_on_a_thread_of_its_own(shown):
     assert one.session.running
     assert enabled(one) <= {"Pause", "Rewind", "New weights", "Train", "Step"}
     one.buttons["Pause"].click()
-    one._painter.join(30)
+    one.painter.join(30)
     assert one.session.state == "paused"
     assert words(one.status).startswith(f"paused · step {one.session.steps_done:,} of 100,000")
     assert enabled(one) == {"Train", "Step", "Rewind", "New weights"}
     if one.session.steps_done:
-        assert losses(shown[one._loss]) == one.session.steps_done
+        assert losses(shown[one.live["loss"]]) == one.session.steps_done
 
 
 # --- controls --------------------------------------------------------------------------
@@ -247,7 +240,7 @@ def test_diagnosis_is_made_once_an_end_and_never_while_it_trains(shown, monkeypa
     while one.session.steps_done < 300:
         assert one.findings == []
     one.buttons["Pause"].click()
-    one._painter.join(30)
+    one.painter.join(30)
     assert asked == [(one.session.steps_done, False)]
 
 
@@ -324,7 +317,7 @@ def test_each_task_offers_the_views_that_fit(task, shown):
         one.view_selector.value = name
         assert title == VIEWS[name].traits["title"]
         expected = views.draw(name, one.history, one.recipe, one.tensor)
-        drawn = shown[one._picture]
+        drawn = shown[one.live["picture"]]
         assert [trace["type"] for trace in drawn["data"]] == [t["type"] for t in expected["data"]]
         hidden = one.tensor_selector.layout.display == "none"
         assert hidden is not VIEWS[name].traits["per_tensor"], name
@@ -334,7 +327,7 @@ def test_another_tensor_is_shown(shown):
     one = panel(view="heatmap")
     one.tensor_selector.value = "output.weight"
     expected = one.history.weights()["output.weight"]
-    np.testing.assert_array_equal(shown[one._picture]["data"][0]["z"], expected)
+    np.testing.assert_array_equal(shown[one.live["picture"]]["data"][0]["z"], expected)
 
 
 def test_another_task_keeps_what_is_looked_at_where_it_can(shown):
@@ -372,7 +365,7 @@ def test_the_painter_may_draw_while_another_recipe_starts(shown, monkeypatch):
     monkeypatch.undo()
     (specs,) = drawn
     old = views.draw("boundary", fit(MOONS.replace(steps=1)), MOONS)
-    assert [t["type"] for t in specs[one._picture]["data"]] == [t["type"] for t in old["data"]]
+    assert [t["type"] for t in specs["picture"]["data"]] == [t["type"] for t in old["data"]]
 
 
 def test_the_painter_may_draw_before_the_selectors_follow(shown, monkeypatch):
@@ -381,7 +374,7 @@ def test_the_painter_may_draw_before_the_selectors_follow(shown, monkeypatch):
     offer, drawn = one._offer_views, []
 
     def draw_then_offer():
-        drawn.append(one._specs()[one._picture])
+        drawn.append(one._specs()["picture"])
         offer()
 
     monkeypatch.setattr(one, "_offer_views", draw_then_offer)
@@ -439,3 +432,37 @@ def test_a_static_figure_of_any_view(shown):
 
 def test_the_defaults_are_a_recipe(shown):
     assert TrainPanel(executor=SynchronousExecutor()).recipe == Recipe()
+
+
+def test_an_error_inside_training_is_shown_and_awaited(shown, monkeypatch):
+    one = panel()
+    one.buttons["Step"].click()
+    monkeypatch.setattr(one.session.trainer, "advance", lambda: 1 / 0)
+    one.buttons["Train"].click()
+    assert words(one.message) == "ZeroDivisionError: division by zero"
+    assert "role='alert'" in one.message.value
+    assert words(one.status).startswith("failed · step 1 of 40")
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(one.finished())
+    one.buttons["Step"].click()
+    assert words(one.message) == "ZeroDivisionError: division by zero", "told again"
+    one.buttons["Rewind"].click()
+    assert words(one.message) == ""
+    assert words(one.status).startswith("ready")
+
+
+def test_an_error_on_the_thread_of_the_training_is_shown(shown, monkeypatch):
+    one = TrainPanel(MOONS)
+    monkeypatch.setattr(one.session.trainer, "advance", lambda: 1 / 0)
+    one.buttons["Train"].click()
+    one.painter.join(30)
+    assert words(one.message) == "ZeroDivisionError: division by zero"
+    one.controls.fields["optimizer"].value = "sgd"
+    assert words(one.message) == "", "another run has not failed"
+
+
+def test_a_cell_can_await_the_end(shown):
+    one = TrainPanel(MOONS)
+    one.buttons["Train"].click()
+    asyncio.run(one.finished())
+    assert words(one.status).startswith("finished · step 40 of 40")
