@@ -134,7 +134,7 @@ def test_public_names_have_their_docstrings(site):
     page = (site / "api" / "labkit" / "index.html").read_text(encoding="utf-8")
     for name in ("Recipe", "TrainPanel", "History", "sweep", "report"):
         assert f'id="labkit.{name}"' in page
-    assert "One training run: what to learn" in page
+    assert "One training run: the task" in page
 
 
 def test_entries_stand_with_formula_and_source(site):

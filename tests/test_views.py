@@ -74,7 +74,7 @@ def test_the_first_tensor_is_shown_unless_another_is_asked_for(run):
     np.testing.assert_array_equal(other, weights["output.weight"])
 
 
-def test_slips_are_answered_with_the_nearest_name(run):
+def test_mistakes_are_answered_with_the_nearest_name(run):
     history, recipe = run("moons")
     with pytest.raises(RecipeError, match="'heatmap'"):
         draw("heatmaps", history, recipe)

@@ -32,10 +32,10 @@ WITH_ARGUMENTS = ("init", "optimizer", "schedule")
 
 
 class Arguments(dict[str, Any]):
-    """A dict that cannot be changed, so that a recipe stays what it was."""
+    """A dict that cannot be changed, so that a recipe cannot be either."""
 
     def _refuse(self, *_: Any, **__: Any) -> Any:
-        raise TypeError("a recipe does not change: make another with recipe.replace(...)")
+        raise TypeError("a recipe cannot be changed: make another one with recipe.replace(...)")
 
     __setitem__ = __delitem__ = _refuse
     __ior__ = clear = pop = popitem = setdefault = update = _refuse  # type: ignore[assignment]
@@ -45,7 +45,7 @@ class Arguments(dict[str, Any]):
 
 
 class Recipe(Strict):
-    """One training run: what to learn, with which network, from which weights, and how.
+    """One training run: the task, the network, its initial weights, and how it is trained.
 
     Every field is checked when it is set. `samples` and `noise` default to the task's
     own; `init_args`, `optimizer_args` and `schedule_args` hold only what differs from
@@ -57,25 +57,33 @@ class Recipe(Strict):
             its limits, or a combination that cannot work.
     """
 
-    task: Annotated[str, knob(choices=TASKS, group="task", help="what to learn")] = "spiral"
-    init: Annotated[str, knob(choices=INITS, group="init", help="where the weights start")] = (
-        "kaiming_normal"
-    )
+    task: Annotated[str, knob(choices=TASKS, group="task", help="the data set to learn")] = "spiral"
+    init: Annotated[
+        str, knob(choices=INITS, group="init", help="initialization scheme of the weights")
+    ] = "kaiming_normal"
     optimizer: Annotated[
-        str, knob(choices=OPTIMIZERS, group="optimizer", help="how gradients become steps")
+        str,
+        knob(choices=OPTIMIZERS, group="optimizer", help="optimizer: how gradients become steps"),
     ] = "adam"
     lr: Annotated[
         float,
         knob(1e-5, 10.0, step=0.05, scale="log", group="lr", live=True, help="learning rate"),
     ] = 0.01
-    init_args: Annotated[dict[str, Any], knob(group="init", help="the init's own")] = {}
+    init_args: Annotated[
+        dict[str, Any], knob(group="init", help="arguments of the initialization scheme")
+    ] = {}
     optimizer_args: Annotated[
-        dict[str, Any], knob(group="optimizer", help="the optimizer's own")
+        dict[str, Any], knob(group="optimizer", help="arguments of the optimizer")
     ] = {}
     schedule: Annotated[
-        str, knob(choices=SCHEDULES, group="schedule", help="how the learning rate moves")
+        str,
+        knob(
+            choices=SCHEDULES, group="schedule", help="how the learning rate changes over the run"
+        ),
     ] = "constant"
-    schedule_args: Annotated[dict[str, Any], knob(group="schedule", help="the schedule's own")] = {}
+    schedule_args: Annotated[
+        dict[str, Any], knob(group="schedule", help="arguments of the schedule")
+    ] = {}
     network: Annotated[str, knob(choices=NETWORKS, group="network", help="the kind of network")] = (
         "mlp"
     )
@@ -84,18 +92,34 @@ class Recipe(Strict):
         knob(group="network", help="width of each hidden layer (channels in a cnn)"),
     ] = (8, 8)
     activation: Annotated[
-        str, knob(choices=ACTIVATIONS, group="network", help="what bends the lines")
+        str,
+        knob(choices=ACTIVATIONS, group="network", help="activation function of the hidden layers"),
     ] = "tanh"
     batch_size: Annotated[
         int, knob(1, 4096, step=0.1, scale="log", group="training", help="samples per step")
     ] = 32
     steps: Annotated[
         int,
-        knob(1, 100_000, step=0.1, scale="log", group="training", live=True, help="length"),
+        knob(
+            1,
+            100_000,
+            step=0.1,
+            scale="log",
+            group="training",
+            live=True,
+            help="number of training steps",
+        ),
     ] = 1000
     weight_decay: Annotated[
         float,
-        knob(0.0, 1.0, step=1e-4, scale="text", group="training", help="pull towards zero"),
+        knob(
+            0.0,
+            1.0,
+            step=1e-4,
+            scale="text",
+            group="training",
+            help="weight decay: pulls weights towards zero",
+        ),
     ] = 0.0
     patience: Annotated[
         int,
@@ -104,16 +128,23 @@ class Recipe(Strict):
             1000,
             scale="text",
             group="training",
-            help="stop after so many evaluations without a lower validation loss (0: never)",
+            help="evaluations without a lower validation loss before training stops (0: never)",
         ),
     ] = 0
     samples: Annotated[
-        int, knob(10, 20_000, step=10, group="data", help="size of the data set")
+        int, knob(10, 20_000, step=10, group="data", help="number of samples before the split")
     ] = 500
-    noise: Annotated[float, knob(0.0, 1.0, step=0.01, group="data", help="of the data")] = 0.05
+    noise: Annotated[float, knob(0.0, 1.0, step=0.01, group="data", help="noise level")] = 0.05
     train_share: Annotated[
         float,
-        knob(0.01, 1.0, step=0.1, scale="log", group="data", help="share of training samples used"),
+        knob(
+            0.01,
+            1.0,
+            step=0.1,
+            scale="log",
+            group="data",
+            help="share of the training samples that is used",
+        ),
     ] = 1.0
     label_noise: Annotated[
         float,
@@ -121,18 +152,24 @@ class Recipe(Strict):
     ] = 0.0
     missing: Annotated[
         Missing,
-        knob(group="data", help="what training never sees: the first class, or a region"),
+        knob(group="data", help="left out of training: nothing, the first class, or a region"),
     ] = "nothing"
     data_seed: Annotated[
-        int, knob(0, 2**31 - 1, scale="text", group="data", help="draws the data")
+        int, knob(0, 2**31 - 1, scale="text", group="data", help="random seed of the data")
     ] = 0
     seed: Annotated[
         int,
-        knob(0, 2**31 - 1, scale="text", group="training", help="draws weights and batches"),
+        knob(
+            0,
+            2**31 - 1,
+            scale="text",
+            group="training",
+            help="random seed of the weights and the batches",
+        ),
     ] = 0
     device: Annotated[
         Literal["auto", "cpu", "cuda"],
-        knob(group="training", help="auto: a GPU when there is one"),
+        knob(group="training", help="auto: a GPU if there is one"),
     ] = "auto"
 
     def __init__(self, **data: Any) -> None:
@@ -236,7 +273,7 @@ class Recipe(Strict):
     # --- share string ----------------------------------------------------------------
 
     def to_text(self) -> str:
-        """A short line that says what differs from the defaults, and always the seed.
+        """A short line with the seed and what differs from the defaults.
 
         `Recipe.from_text` gives back an equal recipe: numbers are written exactly.
         """

@@ -1,4 +1,4 @@
-"""Is this optimizer right? A learner's `step` beside torch's, judged by the weights."""
+"""Is this optimizer correct? A learner's `step` beside torch's, judged by the weights."""
 
 from __future__ import annotations
 
@@ -17,27 +17,26 @@ from labkit.core.threads import one_thread
 from labkit.recipe import optimize
 from labkit.recipe.optimize import OPTIMIZERS
 from labkit.training.custom_optimizer import Step, call, check_signature
-from labkit.workshop.common_mistakes import slips
+from labkit.workshop.common_mistakes import common_mistakes
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-RTOL = 1e-4  # of the way gone so far: what lies below is rounding
+RTOL = 1e-4  # of the distance covered so far: less than that is rounding
 ATOL = 1e-7
 
 # Shapes that networks have, and one whose gradients are so small that ε matters.
 TENSORS = (("matrix", (3, 4), 1.0), ("vector", (5,), 1.0), ("single", (1,), 1.0))
-QUIET = ("tiny gradients", (4,), 1e-8)
+TINY = ("tiny gradients", (4,), 1e-8)
 
 
 @dataclass(frozen=True)
 class Compared:
-    """One tensor: the weights that both made of it.
+    """One tensor: the weights that the learner's step and torch's gave it.
 
     Attributes:
         tensor, shape: its name and shape.
-        yours, theirs: the weights, `(steps + 1, numbers)`; from the first that could not be
-            computed on, yours are missing.
+        yours, theirs: the weights after each step, `(steps + 1, numbers)`.
         first: the first step whose weights differ, or None.
         gap: the largest difference at that step; 0 without one.
     """
@@ -59,7 +58,7 @@ class StepCheck:
         steps: how many were compared.
         tensors: one entry a tensor; none where the function gave no weights at all.
         problem: what was wrong with what the function returned, or nothing.
-        hint: the slip whose weights are the learner's, or nothing.
+        hint: the common mistake that gives the learner's weights, or nothing.
     """
 
     like: str
@@ -80,7 +79,7 @@ class StepCheck:
 
     @property
     def message(self) -> str:
-        """One or two sentences: right, or where it goes wrong, and a likely reason."""
+        """One or two sentences: correct, or where it first differs and the likely reason."""
         if self.problem:
             return self.problem
         if self.passed:
@@ -109,14 +108,14 @@ class StepCheck:
         )
 
     def _worst(self) -> Compared:
-        """The tensor to look at: of those that differ first, the one that does most."""
+        """The tensor to look at: of those that differ first, the one that differs most."""
         return min(
             self.tensors,
             key=lambda item: (self.steps + 1 if item.first is None else item.first, -item.gap),
         )
 
     def figure(self) -> go.Figure:
-        """One weight's way, as the learner's function and as torch made it.
+        """One weight over the steps, by the learner's function and by torch.
 
         Raises:
             LabError: the function gave no weights to show.
@@ -141,8 +140,8 @@ class StepCheck:
     def _repr_html_(self) -> str:
         color = "--jp-success-color1,#2e7d32" if self.passed else "--jp-warn-color0,#b35900"
         words = re.sub(r"`([^`]*)`", r"<code>\1</code>", html.escape(self.message))
-        said = f"<p role='status'><b style='color:var({color})'>{words}</b></p>"
-        return said + (self.table()._repr_html_() if self.tensors else "")
+        message = f"<p role='status'><b style='color:var({color})'>{words}</b></p>"
+        return message + (self.table()._repr_html_() if self.tensors else "")
 
     def __repr__(self) -> str:
         return f"{self.message}\n{self.table()!r}" if self.tensors else self.message
@@ -172,7 +171,7 @@ def check_step(
         **arguments: the optimizer's own, such as `momentum=0.9`.
 
     Raises:
-        LabError: `like`, or one of its arguments, is not known, or cannot be checked so.
+        LabError: `like`, or one of its arguments, is not known, or cannot be checked in this way.
     """
     entry = OPTIMIZERS[like]
     entry.check(arguments, "arguments")
@@ -203,7 +202,7 @@ def _check(
     generator = torch.Generator().manual_seed(seed)
     compared: list[Compared] = []
     starts: list[tuple[Tensor, Tensor]] = []
-    for name, shape, scale in (*TENSORS, QUIET):
+    for name, shape, scale in (*TENSORS, TINY):
         weights, gradients = _task(shape, scale, steps, generator)
         try:
             yours = _run(step, weights, gradients, lr)
@@ -217,7 +216,7 @@ def _check(
         starts.append((weights, gradients))
     hint = ""
     if any(item.first is not None for item in compared):
-        for words, wrong in slips(like, arguments, decay):
+        for words, wrong in common_mistakes(like, arguments, decay):
             made = (_run(wrong, *start, lr, careful=False) for start in starts)
             if all(
                 _first_difference(item.yours, other)[0] is None

@@ -1,7 +1,7 @@
-"""Slips that people make when they write an optimizer, as functions one can run.
+"""Common mistakes in a hand-written optimizer, as functions that make them.
 
 A check runs a learner's `step` beside torch's optimizer. Where the weights differ, it runs
-these as well: the one whose weights are the learner's tells what happened.
+these as well: the one that gives the learner's weights shows what happened.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from labkit.training.custom_optimizer import Step
 State = dict[str, Any]
 
 
-def slips(like: str, arguments: Mapping[str, Any], decay: float) -> Iterator[tuple[str, Step]]:
-    """Wrong variants of an optimizer: a hint for the learner, and the step that makes it.
+def common_mistakes(
+    like: str, arguments: Mapping[str, Any], decay: float
+) -> Iterator[tuple[str, Step]]:
+    """Wrong variants of an optimizer: a hint for the learner, and a step with that mistake.
 
     Args:
-        like: a name in `OPTIMIZERS`; those without variants of their own have general ones.
-        arguments: of that optimizer; what is missing has its default.
+        like: a name in `OPTIMIZERS`; every one has the general mistakes.
+        arguments: of that optimizer; those not given have their defaults.
         decay: the weight decay.
     """
     own = {name: p.default for name, p in OPTIMIZERS[like].parameters().items()} | dict(arguments)
@@ -63,16 +65,16 @@ def _of_momentum(mu: float, decay: float, ahead: bool) -> Iterator[tuple[str, St
     make: dict[str, Any] = {"mu": mu, "decay": decay, "ahead": ahead}
     yield "You go uphill: check the sign of the step.", _momentum(**make, sign=-1)
     yield (
-        "The new gradient is weakened by (1 - momentum), as in a running mean (torch calls that "
+        "The new gradient is multiplied by (1 - momentum), as in a running mean (torch calls that "
         "dampening). Here the whole gradient is added: v = momentum·v + gradient.",
         _momentum(**make, share=1 - mu),
     )
     yield (
-        "The velocity never fades: multiply the old one by `momentum`.",
+        "The velocity never decays: multiply the old one by `momentum`.",
         _momentum(1.0, decay, ahead=ahead),
     )
     yield (
-        "The factor `momentum` is on the gradient, and belongs on the old velocity.",
+        "The factor `momentum` is on the gradient; it belongs on the old velocity.",
         _momentum(1.0, decay, share=mu, ahead=ahead),
     )
     yield (
@@ -80,7 +82,7 @@ def _of_momentum(mu: float, decay: float, ahead: bool) -> Iterator[tuple[str, St
         _momentum(mu, decay, late=True),
     )
     yield (
-        "The learning rate is in twice: once in the velocity and once in the step.",
+        "The learning rate is applied twice: once in the velocity and once in the step.",
         lambda w, g, state, lr: _momentum(**make)(w, g, state, lr * lr),
     )
     yield (
@@ -137,8 +139,8 @@ def _of_adam(
     yield "m lacks its bias correction: m / (1 - β1ᵗ).", _adam(**make, correct_m=False)
     yield "v lacks its bias correction: v / (1 - β2ᵗ).", _adam(**make, correct_v=False)
     yield (
-        "ε is inside the root. It belongs outside: √v̂ + ε. (With ordinary gradients nobody "
-        "would notice; where they are tiny, everything changes.)",
+        "ε is inside the root. It belongs outside: √v̂ + ε. (With gradients of ordinary "
+        "size it makes no difference; with tiny ones it does.)",
         _adam(**make, inside=True),
     )
     yield (
@@ -148,11 +150,11 @@ def _of_adam(
     yield "ε is missing: divide by √v̂ + ε.", _adam(**make | {"eps": 0.0})
     yield "The root is missing: divide by √v̂ + ε, not by v̂ + ε.", _adam(**make, power=1.0)
     yield (
-        "The two memories are swapped: β1 belongs to m, β2 to v.",
+        "β1 and β2 are swapped: β1 belongs to m, β2 to v.",
         _adam(**make | {"beta1": beta2, "beta2": beta1}),
     )
     yield (
-        "The step counter begins too late: at the first step t is 1.",
+        "The step counter starts too high: at the first step t is 1.",
         _adam(**make, first=2),
     )
     yield (

@@ -18,7 +18,7 @@ class Preset:
         title: the same in words.
         recipe: what to train; it takes a second or two.
         kind: of the finding that `diagnose` gives (see `labkit.diagnosis`).
-        question: what to ask oneself before pressing Train.
+        question: a question to think about before pressing Train.
         look: where the failure shows, in words.
         view: the name of the view in which it shows (`labkit.VIEWS`).
         tensor: which tensor to look at; None where the view shows all of them.
@@ -35,7 +35,7 @@ class Preset:
 
 
 class Presets(dict[str, Preset]):
-    """Presets by name; a slip is answered with the nearest one."""
+    """Presets by name; an unknown name is refused with the nearest one."""
 
     def __missing__(self, name: str) -> Preset:
         raise RecipeError(unknown("preset", name, self))

@@ -40,14 +40,14 @@ _STYLE = """<style>
 class Question:
     """A question with choices: choose one, and it says whether that is right, and why.
 
-    Another choice may be tried. Without a person it shows question, answer and reason.
+    Another choice may be tried. Headless, it shows question, answer and reason.
 
     Args:
         text: the question, as plain text.
         choices: what one may answer, two or more, all different.
         answer: the right one of them.
         why: what makes it right, as plain text.
-        interactive: whether somebody is there to choose.
+        interactive: False runs headless: nobody is there to choose.
 
     Attributes:
         chosen: the last choice, or None.
@@ -90,7 +90,7 @@ class Question:
         self._check("choice", choice)
         self.chosen = choice
         if self.interactive:
-            self._tell()
+            self._show_verdict()
 
     def _check(self, what: str, choice: str) -> None:
         if choice not in self.choices:
@@ -138,9 +138,9 @@ class Question:
             ]
         )
         self.widget.add_class("labkit-question")
-        self._tell()
+        self._show_verdict()
 
-    def _tell(self) -> None:
+    def _show_verdict(self) -> None:
         """Mark the choice, and say whether it was right; the line is there from the start,
         so that what is written into it later is read aloud.
         """

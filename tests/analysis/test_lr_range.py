@@ -205,7 +205,7 @@ def test_weights_that_cannot_learn_suggest_nothing():
         ({"steps": 5}, "at least 20"),
     ],
 )
-def test_a_slip_is_explained(given, part):
+def test_a_mistake_is_explained(given, part):
     with pytest.raises(RecipeError, match=part):
         range_test(DIGITS, **given)
 

@@ -123,6 +123,6 @@ def test_surfaces_are_values():
         (lambda: surface("beale", condition=5), "condition is not a field of 'beale'"),
     ],
 )
-def test_slips_are_answered(make, part):
+def test_mistakes_are_answered(make, part):
     with pytest.raises(RecipeError, match=part):
         make()

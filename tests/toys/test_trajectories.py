@@ -219,7 +219,7 @@ def test_what_a_learner_does_wrong_names_the_step():
         (lambda: walk(TEN, 3, 0.1), "a step is a function"),
     ],
 )
-def test_slips_are_answered(call, part):
+def test_mistakes_are_answered(call, part):
     with pytest.raises(LabError, match=part):
         call()
 

@@ -4,9 +4,7 @@ import pytest
 import torch
 
 from labkit.core.errors import LabError
-from labkit.recipe.optimize import OPTIMIZERS
 from labkit.workshop.check import check_step
-from labkit.workshop.common_mistakes import slips
 
 # --- right ones, written from the papers and torch's documentation ---------------------
 
@@ -76,7 +74,7 @@ def test_a_right_one_passes(step, like, given):
         assert all(row["same weights"] for row in found.table().rows)
 
 
-def test_single_precision_is_no_slip():
+def test_single_precision_is_no_mistake():
     assert check_step(lambda w, g, s, lr: w.float() - lr * g.float(), "sgd").passed
 
 
@@ -145,26 +143,7 @@ def test_a_wrong_one_is_recognized(step, like, given, first, part):
     assert found.hint in found.message
 
 
-VARIANTS = [
-    (like, decay, number)
-    for like in OPTIMIZERS
-    for decay in (0.0, 0.1)
-    if OPTIMIZERS[like].traits.get("weight_decay", True)
-    and not OPTIMIZERS[like].traits.get("closure")
-    and not (decay and like in ("rmsprop", "adagrad"))
-    for number, _ in enumerate(slips(like, {}, decay))
-]
-
-
-@pytest.mark.parametrize(("like", "decay", "number"), VARIANTS)
-def test_every_slip_differs_from_torch_and_is_told_from_the_others(like, decay, number):
-    hint, step = list(slips(like, {}, decay))[number]
-    found = check_step(step, like, weight_decay=decay)
-    assert not found.passed, "this slip is none"
-    assert found.hint == hint, "another hint comes first"
-
-
-def test_an_unknown_slip_has_no_hint():
+def test_an_uncommon_mistake_has_no_hint():
     found = check_step(lambda w, g, s, lr: w - lr * g * 1.01, "sgd")
     assert found.first == 1
     assert found.hint == ""

@@ -136,7 +136,7 @@ def test_titles_tell_them_apart():
     assert len({preset.title for preset in PRESETS.values()}) == len(PRESETS)
 
 
-def test_a_slip_is_answered():
+def test_a_mistake_is_answered():
     with pytest.raises(RecipeError, match=r"preset='dead_relu' .*did you mean 'dead_relus'"):
         PRESETS["dead_relu"]
 

@@ -169,7 +169,7 @@ class TinyNetwork:
         Args:
             x1, x2: the inputs.
             target: what the output should have been.
-            mistake: a slip to make on purpose in the backward pass; see MISTAKES.
+            mistake: a mistake to make on purpose in the backward pass; see MISTAKES.
 
         Raises:
             LabError: an unknown mistake.
@@ -221,7 +221,7 @@ def _forward(sheet: _Sheet, bend: Bend) -> None:
 
 
 def _backward(sheet: _Sheet, bend: Bend, mistake: str) -> None:
-    """The chain rule, from the loss back to the first weights; with one slip if asked."""
+    """The chain rule, from the loss back to the first weights; with one mistake if asked."""
     error = sheet["error"]
     formula, slope = {
         "factor": ("error", error),
@@ -256,7 +256,7 @@ class Pass:
     Attributes:
         network: whose.
         numbers: each number by name, in the order in which they were computed.
-        mistake: the slip made on purpose, or `none`.
+        mistake: the mistake made on purpose, or `none`.
     """
 
     network: TinyNetwork

@@ -140,7 +140,7 @@ def gradient_check(
         inputs, targets: of a module, two tensors; of a `TinyNetwork`, `(x1, x2)` and a number.
         eps: how far each weight is moved, both ways.
         tolerance: the relative error above which the check fails.
-        mistake: for a `TinyNetwork`, a slip to make on purpose in the backward pass.
+        mistake: for a `TinyNetwork`, a mistake to make on purpose in the backward pass.
         gradient: a gradient of your own instead of the backward pass. It is given the
             numbers of the forward pass by name (`TinyNetwork`) or the module, and returns
             a mapping from each weight's or tensor's name to its gradient.

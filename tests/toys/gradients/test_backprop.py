@@ -217,7 +217,7 @@ def test_saturated_and_huge_inputs_stay_numbers():
     ],
     ids=range(8),
 )
-def test_slips_are_explained(call, parts):
+def test_mistakes_are_explained(call, parts):
     with pytest.raises(LabError) as refused:
         call()
     for part in parts:

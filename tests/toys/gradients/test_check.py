@@ -258,7 +258,7 @@ def test_nonsense_is_explained(gradient, parts):
     ],
     ids=range(10),
 )  # fmt: skip
-def test_slips_are_explained(call, parts):
+def test_mistakes_are_explained(call, parts):
     with pytest.raises(LabError) as refused:
         call()
     for part in parts:

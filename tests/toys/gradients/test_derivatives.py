@@ -109,7 +109,7 @@ def test_a_name_or_message_is_no_markup():
     assert "&lt;lambda&gt;" in check._repr_html_()
 
 
-def test_slips_in_the_call_are_refused():
+def test_mistakes_in_the_call_are_refused():
     with pytest.raises(RecipeError, match="did you mean 'huber'"):
         labkit.check_derivative(mse, "hubert")
     with pytest.raises(RecipeError, match=r"huber\.delta=0"):

@@ -131,7 +131,7 @@ def test_huber_lies_between_median_and_mean_and_wide_ones_at_the_mean():
     assert wide == pytest.approx(values.mean())
 
 
-# --- slips -----------------------------------------------------------------------------
+# --- mistakes -----------------------------------------------------------------------------
 
 
 def test_arguments_are_dealt_to_the_losses_that_take_them():
@@ -154,7 +154,7 @@ def test_arguments_are_dealt_to_the_losses_that_take_them():
     ],
     ids=range(8),
 )
-def test_slips_are_explained(call, parts):
+def test_mistakes_are_explained(call, parts):
     with pytest.raises(RecipeError) as refused:
         call()
     for part in parts:
