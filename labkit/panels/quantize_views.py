@@ -18,7 +18,7 @@ from labkit.panels.break_panel import HEIGHT, SHOWN
 from labkit.quantize.activations import Activations, calibrate
 from labkit.quantize.fake import fake_quantized, folded
 from labkit.quantize.grid import Grid, grid
-from labkit.quantize.scheme import Bits, Scheme, spoken
+from labkit.quantize.scheme import Bits, Scheme, bits_text
 from labkit.quantize.sensitivity import Sensitivity, bits_curve, sensitivity
 from labkit.vision.detections import Detections, predict, read_image
 from labkit.vision.detector import Detector, open_detector
@@ -248,7 +248,7 @@ class QuantizeViews:
         image, recipe = self._boxes_of
         one = self._photos.get(image) or photo(self.images[image])
         self._photos[image] = one
-        title = f"{spoken(recipe[0])}, {recipe[1]}" if recipe else "not rounded yet"
+        title = f"{bits_text(recipe[0])}, {recipe[1]}" if recipe else "not rounded yet"
         found["boxes"] = detections.spec(
             {"float32": (one, self.found_before), title: (one, self.found)}, height=HEIGHT
         )
@@ -276,7 +276,7 @@ class QuantizeViews:
         if self.data is not None and self._measured is not None:
             bits, recipe = self._measured
             said = [
-                f"Weights at {spoken(bits)} ({recipe}): {MAPPED} {self.before.map:.3f} → "
+                f"Weights at {bits_text(bits)} ({recipe}): {MAPPED} {self.before.map:.3f} → "
                 f"{self.metrics.map:.3f} on {self.metrics.images} images."
             ]
         return said + (self.sensitivity.words() if self.sensitivity else [])

@@ -1,4 +1,4 @@
-"""What layers read, rounded as well: ranges from calibration images, then a grid per layer."""
+"""Activations rounded as well as weights: ranges from calibration images, a grid per layer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from labkit.core.errors import LabError
 from labkit.core.threads import one_thread
-from labkit.quantize.ranges import reach
+from labkit.quantize.ranges import find_range
 from labkit.quantize.rounding import on_grid, step
 from labkit.quantize.scheme import Bits, Scheme, checked_bits
 from labkit.vision.detector import Detector
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
     from labkit.vision.data import DataSet
 
-KEPT = 4096  # values of each layer and batch that ranges other than min-max are made from
+KEPT = 4096  # values kept of each layer and batch, for ranges other than min-max
 
 
 @dataclass(frozen=True, eq=False)
 class Activations:
-    """How far each layer's inputs reach, and the bits they are rounded to.
+    """The range of each layer's inputs, and the bits they are rounded to.
 
     Attributes:
         ranges: module name -> lowest and highest value of its grid, `(1, 1)` each.
-        bits, scheme: of the grids; always one for the whole tensor.
-        images: how many were looked at.
+        bits, scheme: of the grids; there is always one for the whole tensor.
+        images: how many images the ranges are from.
     """
 
     ranges: dict[str, tuple[Tensor, Tensor]]
@@ -41,7 +41,7 @@ class Activations:
     images: int
 
     def attach(self, detector: Detector, weights: Iterable[str]) -> list[RemovableHandle]:
-        """Round what the owners of these weights read, until the handles are removed.
+        """Round the inputs of the layers that own these weights, until the handles are removed.
 
         Raises:
             LabError: a layer that calibration has not seen.
@@ -88,13 +88,13 @@ def calibrate(
     images: int = 20,
     imgsz: int | None = None,
 ) -> Activations:
-    """Look at images to see how far the inputs of every layer with weights reach.
+    """Run images through the network, and record the range of every layer's inputs.
 
     Args:
         detector: with or without BatchNorm folded: inputs are the same.
-        data, split, images, imgsz: what to look at; the training split, so that nothing of
-            what is measured later has been seen.
-        bits, scheme: of the grids; "channel" means nothing here, there is one per tensor.
+        data, split, images, imgsz: which images; by default of the training split, so that
+            accuracy is measured later on others.
+        bits, scheme: of the grids; "channel" has no effect here, there is one per tensor.
 
     Raises:
         LabError: bits or a scheme that do not exist, a network that gives NaN; see `samples`.
@@ -134,8 +134,10 @@ def calibrate(
     for name in lows:
         seen = torch.stack([torch.stack(lows[name]).min(), torch.stack(highs[name]).max()])
         if not seen.isfinite().all():
-            raise LabError(f"{name} reads values that are NaN or infinite: calibration is in vain.")
-        # Samples for the shape of the distribution, and the two ends, which they may miss.
+            raise LabError(
+                f"{name} reads values that are NaN or infinite: calibration is impossible."
+            )
+        # A sample for the shape of the distribution, and both ends, which it may miss.
         rows = torch.cat([*kept[name], seen])[None]
-        ranges[name] = reach(rows, bits, scheme)
+        ranges[name] = find_range(rows, bits, scheme)
     return Activations(ranges, bits, scheme, len(known))

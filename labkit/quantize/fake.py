@@ -1,12 +1,12 @@
 """A whole detector whose numbers are rounded to few bits, and still computed as float32.
 
-What a deployed integer network does, as far as its rounding goes:
+It rounds as a deployed integer network does:
 
 * BatchNorm is folded into the convolution before it first, as every runtime and exporter does:
-  weights times gamma / sigma. Per channel that changes no rounding (a channel's grid grows
-  with it); per tensor it does, because folding spreads the channels' sizes.
+  weights times gamma / sigma. With a grid per channel that changes no rounding (the grid is
+  scaled with the channel); with one per tensor it does, for it spreads the channels' sizes.
 * Weights are put on grids; biases stay float32 (runtimes keep them in 32 bits).
-* Activations, if asked, are rounded where a convolution or a linear layer reads them. What
+* Activations are rounded, on request, where a convolution or a linear layer reads them. What
   runs between (attention's products, sums, the decoding of boxes) stays float32.
 """
 
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
 def folded(detector: Detector) -> Detector:
     """The same detector with BatchNorm folded into its convolutions, in a network of its own.
 
-    Both heads of a network with two stay, so that either can be measured.
+    A network with two heads keeps both, so that either can be measured.
     """
     own = private(detector)
     network: Any = own.model
     head = network.model[-1]
     with silent():
         if hasattr(head, "fuse"):
-            head.fuse = lambda: None  # it would throw one of two heads away
+            head.fuse = lambda: None  # it would remove one of the two heads
         try:
             network.fuse(verbose=False)
         finally:
@@ -51,13 +51,13 @@ def folded(detector: Detector) -> Detector:
 
 
 def head_of(detector: Detector) -> str:
-    """The name of the last block, which makes boxes and classes of features."""
+    """The name of the last block, which turns features into boxes and classes."""
     network: Any = detector.model
     return f"model.{len(network.model) - 1}"
 
 
 def quantizable(detector: Detector) -> list[str]:
-    """The names of the weights that are put on grids: those that multiply inputs."""
+    """The names of the weights that are quantized: those that multiply inputs."""
     return [name for name, p in detector.model.named_parameters() if is_weight(name, p)]
 
 
@@ -71,15 +71,15 @@ def fake_quantized(
     activations: Activations | None = None,
     fold: bool = True,
 ) -> Detector:
-    """A detector that computes with rounded weights; the one that was given is not touched.
+    """A detector that computes with rounded weights; the given one is not changed.
 
     Args:
         detector: any.
         bits, scheme: see `labkit.quantize.grid`. Channels are output channels.
         layers: names of layers or tensors, or prefixes that end at a dot; None for all.
-        head: whether the last block is rounded as well; many recipes leave it in float.
-        activations: from `labkit.quantize.activations.calibrate`, to round what the chosen
-            layers read as well; None for weights alone.
+        head: whether the last block is rounded as well; many schemes leave it in float.
+        activations: from `labkit.quantize.activations.calibrate`, to round the
+            inputs of the chosen layers as well; None for weights alone.
         fold: whether BatchNorm is folded first, as in every deployed network.
 
     Raises:
@@ -96,10 +96,10 @@ def fake_quantized(
 def chosen_weights(
     detector: Detector, layers: str | Iterable[str] | None, *, head: bool = True
 ) -> list[str]:
-    """The weights of some layers, the head's among them or not.
+    """The weights of some layers, with or without those of the head.
 
     Raises:
-        LabError: a layer that is not there.
+        LabError: a layer that does not exist.
     """
     chosen = select(quantizable(detector), layers)
     if not head:
@@ -112,7 +112,11 @@ def chosen_weights(
 def put_on_grid(
     detector: Detector, names: Iterable[str], bits: Bits, scheme: Scheme | str
 ) -> dict[str, Tensor]:
-    """Round weights in place; what they were, by name."""
+    """Round weights in place.
+
+    Returns:
+        The weights as they were, by name.
+    """
     bits, scheme = checked_bits(bits), Scheme.of(scheme)
     before = {}
     for name in names:

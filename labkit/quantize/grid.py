@@ -11,24 +11,24 @@ from torch import Tensor
 
 from labkit.core.errors import LabError
 from labkit.core.threads import one_thread
-from labkit.quantize.ranges import reach
+from labkit.quantize.ranges import find_range
 from labkit.quantize.rounding import on_grid
 from labkit.quantize.scheme import FORMATS, Bits, Scheme, checked_bits, width
 
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """What `grid` gives. Channels are those of the scheme; a single one per tensor.
+    """A tensor on its grid. Channels are those of the scheme; one for the whole tensor.
 
     Attributes:
         tensor: the values as they were, float32.
-        bits, scheme: as asked.
-        scale: the step between two levels, `(channels,)` float32; of a floating-point format
-            what its numbers are multiplied by.
-        zero_point: the integer that stands for zero, `(channels,)` int32.
-        quantized: the integers, int32, in the shape of the tensor; of a floating-point format
+        bits, scheme: of the grid.
+        scale: the step between two levels, `(channels,)` float32; for a floating-point format
+            the factor that its numbers are multiplied by.
+        zero_point: the integer that represents zero, `(channels,)` int32.
+        quantized: the integers, int32, in the shape of the tensor; for a floating-point format
             its numbers, in its dtype.
-        dequantized: the values that these stand for, float32.
+        dequantized: the values that these represent, float32.
         clipped: share of the values beyond the outermost level.
     """
 
@@ -43,7 +43,7 @@ class Grid:
 
     @property
     def error(self) -> Tensor:
-        """What rounding and clipping have done to each value."""
+        """Dequantized minus original values: what rounding and clipping cost."""
         return self.dequantized - self.tensor
 
     @property
@@ -53,7 +53,7 @@ class Grid:
 
     @property
     def nbytes(self) -> int:
-        """What the values and their scales (4 bytes) and zero points (1 or 2) take."""
+        """Bytes of the values, their scales (4 each) and zero points (1 or 2 each)."""
         one = width(self.bits)
         scales = 0 if isinstance(self.bits, str) and one == 16 else 4 * self.scale.numel()
         zeros = 0 if self.scheme.symmetric or isinstance(self.bits, str) else self.scale.numel()
@@ -63,11 +63,11 @@ class Grid:
         """All values that a channel can have, in order, float32 `(levels,)`.
 
         Raises:
-            LabError: no such channel.
+            LabError: a channel that does not exist.
         """
         if not 0 <= channel < len(self.scale):
             raise LabError(
-                f"channel={channel} is not there: this grid has {len(self.scale)}, from 0."
+                f"channel={channel} does not exist: this grid has {len(self.scale)}, from 0."
             )
         scale = self.scale[channel]
         if isinstance(self.bits, str):
@@ -76,7 +76,7 @@ class Grid:
         return (torch.arange(first, last + 1) - self.zero_point[channel]) * scale
 
     def facts(self) -> dict[str, object]:
-        """What it costs, as a table row."""
+        """Scale, error and size, as a table row."""
         error = self.error.abs()
         several = len(self.scale) > 1
         zeros = self.zero_point.unique().tolist()
@@ -97,9 +97,9 @@ class Grid:
 
 @torch.no_grad()
 def grid(tensor: Any, bits: Bits = 8, scheme: Scheme | str = "symmetric channel") -> Grid:
-    """Put a tensor on the quantization grid of some bits; the tensor stays as it is.
+    """Quantize a tensor to a number of bits; the tensor itself does not change.
 
-    Rounded values of integer grids are bit for bit those of
+    Dequantized values of integer grids are bit for bit those of
     `torch.fake_quantize_per_tensor_affine` and `torch.fake_quantize_per_channel_affine`.
 
     Args:
@@ -116,7 +116,7 @@ def grid(tensor: Any, bits: Bits = 8, scheme: Scheme | str = "symmetric channel"
     values = _values(tensor)
     with one_thread():
         rows = _rows(values, scheme)
-        low, high = reach(rows, bits, scheme)
+        low, high = find_range(rows, bits, scheme)
         rounded = on_grid(rows, low, high, bits, scheme)
         return Grid(
             tensor=values,
@@ -148,14 +148,14 @@ def _values(tensor: Any) -> Tensor:
         values = torch.as_tensor(tensor).detach()
     except (TypeError, ValueError, RuntimeError) as error:
         raise LabError(
-            f"a grid is for numbers, such as a tensor of weights, not {type(tensor).__name__}: "
+            f"a grid needs numbers, such as a tensor of weights, not {type(tensor).__name__}: "
             f"{error}"
         ) from None
     if not values.is_floating_point():
         kind = str(values.dtype).removeprefix("torch.")
-        raise LabError(f"a grid is for floating-point values; these are {kind} already.")
+        raise LabError(f"a grid needs floating-point values; these are {kind} already.")
     if not values.numel():
-        raise LabError(f"a tensor of shape {tuple(values.shape)} has no values to put on a grid.")
+        raise LabError(f"a tensor of shape {tuple(values.shape)} has no values to quantize.")
     values = values.to("cpu", torch.float32)
     good = values.isfinite()
     if not good.all():
@@ -180,13 +180,13 @@ def _rows(values: Tensor, scheme: Scheme) -> Tensor:
         )
     if not -values.ndim <= scheme.axis < values.ndim:
         raise LabError(
-            f"axis={scheme.axis} is not there: the tensor has {values.ndim} dimensions, from 0."
+            f"axis={scheme.axis} does not exist: the tensor has {values.ndim} dimensions, from 0."
         )
     return values.movedim(scheme.axis, 0).flatten(1).contiguous()
 
 
 def _back(rows: Tensor, like: Tensor, scheme: Scheme) -> Tensor:
-    """Rows in the shape they were made from."""
+    """Rows back in the shape of the tensor."""
     if scheme.per == "tensor":
         return rows.reshape(like.shape)
     moved = like.movedim(scheme.axis, 0)

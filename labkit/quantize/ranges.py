@@ -1,8 +1,8 @@
-"""How far a grid reaches: four ways to weigh clipping few values against rounding all.
+"""The range of a grid: four ways to weigh clipping a few values against rounding all.
 
-Each takes rows `(channels, values)` of finite float32 numbers and gives the lowest and the
-highest value that should still have a level, `(channels, 1)` each. A symmetric grid then
-takes the larger of the two on both sides.
+Each takes rows `(channels, values)` of finite float32 numbers and returns the lowest and the
+highest value that should still have a level, `(channels, 1)` each. A symmetric grid then uses
+the larger magnitude of the two on both sides.
 """
 
 from __future__ import annotations
@@ -15,16 +15,23 @@ from labkit.core.errors import LabError
 from labkit.quantize.rounding import on_grid, step
 from labkit.quantize.scheme import FORMATS, Bits, Scheme
 
-SHRINK = 0.94  # each range that is tried reaches this much as far as the one before …
+SHRINK = 0.94  # each range that is tried is this share of the one before …
 TRIED = 64  # … down to a fiftieth of the largest value,
-FINE = 9  # and that many around the best
-BINS_PER_LEVEL = 16  # 2048 bins for 128 levels, as TensorRT has it
+FINE = 9  # and this many are tried around the best
+BINS_PER_LEVEL = 16  # 2048 bins for 128 levels, as in TensorRT
 MOST_BINS = 2048
 STEPS = 64  # thresholds that are tried
 
 
-def reach(rows: Tensor, bits: Bits, scheme: Scheme) -> tuple[Tensor, Tensor]:
-    """The lowest and the highest value of each row's grid, by the scheme's own method.
+def find_range(rows: Tensor, bits: Bits, scheme: Scheme) -> tuple[Tensor, Tensor]:
+    """The lowest and the highest value of each row's grid, by the scheme's method.
+
+    Args:
+        rows: `(channels, values)`.
+        bits, scheme: of the grid.
+
+    Returns:
+        `(channels, 1)` each.
 
     Raises:
         LabError: entropy for a floating-point format, whose levels are not even.
@@ -34,7 +41,7 @@ def reach(rows: Tensor, bits: Bits, scheme: Scheme) -> tuple[Tensor, Tensor]:
             return min_max(rows)  # a plain cast has no range to choose
         if scheme.ranges == "entropy":
             raise LabError(
-                f"entropy ranges are for integer levels, all equally far apart: for {bits} choose "
+                f"entropy ranges need integer levels, all equally far apart: for {bits} choose "
                 "min-max, percentile or mse."
             )
     if scheme.ranges == "percentile":
@@ -48,7 +55,7 @@ def reach(rows: Tensor, bits: Bits, scheme: Scheme) -> tuple[Tensor, Tensor]:
 
 
 def min_max(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Every value has a level: no clipping, and one outlier makes all steps wide."""
+    """The whole range: nothing is clipped, and one outlier makes all steps wide."""
     low, high = torch.aminmax(rows, dim=1, keepdim=True)
     return low, high
 
@@ -110,8 +117,8 @@ def entropy(rows: Tensor, bits: int, scheme: Scheme) -> tuple[Tensor, Tensor]:
     divergence between the histogram, its outliers moved into the last bin, and what is left
     of it after rounding (Migacz 2017, "8-bit inference with TensorRT", GTC).
 
-    It is made for distributions, such as activations: a row with fewer values than bins (16 a
-    level, 2048 at 8 bits) shows none, and keeps its full range, as does one of 16 bits.
+    The method needs a distribution, such as that of activations: a row with fewer values than
+    bins (16 a level, 2048 at 8 bits) keeps its full range, and so do 16 bits.
     """
     low, high = min_max(rows)
     levels = scheme.integers(bits)[1] + 1 if scheme.symmetric else 2 ** (bits - 1)
@@ -123,21 +130,21 @@ def entropy(rows: Tensor, bits: int, scheme: Scheme) -> tuple[Tensor, Tensor]:
 
 
 def _thresholds(magnitudes: np.ndarray, levels: int, bins: int) -> np.ndarray:
-    """The magnitude beyond which each row is clipped, `(channels, 1)` float32."""
+    """The magnitude above which each row is clipped, `(channels, 1)` float32."""
     largest = magnitudes.max(1, keepdims=True).astype(np.float64)
     shares = magnitudes / np.where(largest == 0, 1, largest)
     counts = np.stack([np.histogram(row, bins, (0, 1))[0] for row in shares])
     kept = np.linspace(bins, levels, min(STEPS, bins - levels + 1)).round().astype(int)
     lost = np.stack([_divergence(counts, k, levels) for k in kept])
-    best = kept[lost.argmin(0)]  # of equals the one that clips least
+    best = kept[lost.argmin(0)]  # of equal ones the one that clips least
     return (largest * best[:, None] / bins).astype(np.float32)
 
 
 def _divergence(counts: np.ndarray, kept: int, levels: int) -> np.ndarray:
     """KL(P || Q) of histograms `(channels, bins)` cut off after `kept` bins, `(channels,)`.
 
-    P has the outliers in its last bin; Q shares what is not clipped out among `levels`, each
-    spread evenly over those of its bins that were not empty.
+    P has the outliers in its last bin. Q has what is not clipped, summed for each of `levels`
+    and spread evenly over those bins of a level that were not empty.
     """
     wanted = counts[:, :kept].astype(np.float64)
     starts = (np.arange(levels) * kept) // levels
@@ -148,6 +155,6 @@ def _divergence(counts: np.ndarray, kept: int, levels: int) -> np.ndarray:
     shared = np.add.reduceat(filled, starts, axis=1, dtype=np.int64)
     given = np.repeat(sums / np.maximum(shared, 1), widths, axis=1) * filled
     p = wanted / wanted.sum(1, keepdims=True)
-    # A level that outliers alone have filled has nothing to give: not to cost infinity.
+    # A level that only outliers have filled gets nothing; without the bound it would cost infinity.
     q = np.maximum(given / np.maximum(given.sum(1, keepdims=True), 1), 1e-9)
     return np.where(filled, p * np.log(np.where(filled, p, 1) / q), 0).sum(1)

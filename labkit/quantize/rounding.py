@@ -1,6 +1,6 @@
 """Rounding to integer levels and to short floating-point formats, row by row.
 
-Rows are `(channels, values)` float32; everything that describes a row's grid is `(channels, 1)`.
+Rows are `(channels, values)` float32; scales, zero points and bounds are `(channels, 1)`.
 """
 
 from __future__ import annotations
@@ -19,13 +19,12 @@ class Rounded(NamedTuple):
     """Values on their grid.
 
     Attributes:
-        scale: the step between two levels; of a floating-point format what its numbers are
-            multiplied by.
-        zero_point: the integer that stands for zero; 0 of a floating-point format.
+        scale: the step between two levels; for a floating-point format the factor that its
+            numbers are multiplied by.
+        zero_point: the integer that represents zero; 0 for a floating-point format.
         quantized: int32 levels, or numbers of the format's dtype.
-        dequantized: the float32 values that these stand for.
-        clipped: bool, whether a value lies beyond the outermost level (more than rounding
-            would bring back).
+        dequantized: the float32 values that these represent.
+        clipped: bool, whether a value lies more than half a step beyond the outermost level.
     """
 
     scale: Tensor
@@ -36,12 +35,12 @@ class Rounded(NamedTuple):
 
 
 def on_grid(rows: Tensor, low: Tensor, high: Tensor, bits: Bits, scheme: Scheme) -> Rounded:
-    """Put rows on the grid that reaches from `low` to `high`."""
+    """Round rows to the grid from `low` to `high`."""
     if isinstance(bits, str):
         return _to_format(rows, low, high, bits)
     scale, zero_point = step(low, high, bits, scheme)
     first, last = scheme.integers(bits)
-    # As torch's kernels have it: times the inverse, and the zero point after the rounding
+    # As torch's kernels do it: times the inverse, and the zero point after the rounding
     # (half to even).
     levels = (rows * (1.0 / scale)).round_() + zero_point
     quantized = levels.clamp(first, last)
@@ -73,9 +72,9 @@ def step(low: Tensor, high: Tensor, bits: int, scheme: Scheme) -> tuple[Tensor, 
 
 
 def _to_format(rows: Tensor, low: Tensor, high: Tensor, name: str) -> Rounded:
-    """16 bits are a plain cast. 8 bits reach so little of what float32 does that they are
-    always scaled, the largest value to the format's largest (Micikevicius et al. 2022, "FP8
-    formats for deep learning"); what is beyond it saturates.
+    """16 bits are a plain cast. The range of 8 bits is so much smaller than that of float32 that
+    they are always scaled, the largest value to the format's largest (Micikevicius et al. 2022,
+    "FP8 formats for deep learning"); values beyond it saturate.
     """
     dtype = FORMATS[name]
     largest = torch.finfo(dtype).max
@@ -84,8 +83,8 @@ def _to_format(rows: Tensor, low: Tensor, high: Tensor, name: str) -> Rounded:
         quantized = rows.to(dtype)
         clipped = quantized.isinf()
         return Rounded(torch.ones_like(low), zero_point, quantized, quantized.float(), clipped)
-    reach = torch.maximum(-low, high)
-    scale = torch.where(reach == 0, 1.0, (reach / largest).clamp(min=TINY))
+    bound = torch.maximum(-low, high)
+    scale = torch.where(bound == 0, 1.0, (bound / largest).clamp(min=TINY))
     scaled = rows * (1.0 / scale)
     quantized = scaled.clamp(-largest, largest).to(dtype)
     clipped = scaled.abs() > largest * (1 + 1e-6)  # the largest itself may round to above

@@ -1,4 +1,4 @@
-"""How numbers are put on a grid: the choices that every method shares, checked when made."""
+"""How numbers are quantized: the choices that every method shares, checked when they are made."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ Bits = int | str
 
 @dataclass(frozen=True)
 class Scheme:
-    """Where a grid's zero is, who shares a grid, and how far it reaches.
+    """Where a grid's zero is, which values share a grid, and how its range is found.
 
     Attributes:
-        zero: symmetric grids have as many levels on either side of zero, and zero among
-            them: integers -(2^(b-1) - 1) to 2^(b-1) - 1, as runtimes have it for weights.
-            Affine ones have levels 0 to 2^b - 1 and a zero point, so that one-sided values
-            waste no level; their range always contains zero, for padding.
-        per: a grid for the whole tensor, or one for each channel (slice along `axis`).
-        ranges: "min-max" reaches every value; "percentile" leaves out the outermost;
+        zero: symmetric grids have as many levels on either side of zero, and zero itself:
+            integers -(2^(b-1) - 1) to 2^(b-1) - 1, as in runtimes for weights.
+            Affine ones have levels 0 to 2^b - 1 and a zero point, so that values of
+            one sign waste no level; their range always contains zero, for padding.
+        per: one grid for the whole tensor, or one for each channel (slice along `axis`).
+        ranges: "min-max" contains every value; "percentile" leaves out the outermost;
             "mse" and "entropy" weigh clipping against rounding: see `labkit.quantize.ranges`.
-        axis: the channels' dimension; 0 are the outputs of a convolution.
+        axis: the dimension of the channels; 0 is the outputs of a convolution.
         percentile: the share of values in percent that "percentile" keeps.
 
     Raises:
@@ -60,7 +60,7 @@ class Scheme:
 
     @classmethod
     def of(cls, scheme: Scheme | str) -> Scheme:
-        """A scheme from words in any order; what is not said has its default.
+        """A scheme from words in any order; choices that are left out have their defaults.
 
         >>> str(Scheme.of("affine tensor percentile 99.5"))
         'affine tensor percentile 99.5'
@@ -111,7 +111,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 
 
 def checked_bits(bits: Bits) -> Bits:
-    """The same bits, if there is a grid for them.
+    """The same bits, if grids support them.
 
     Raises:
         LabError: neither one of `BITS` nor of `FORMATS`.
@@ -131,6 +131,6 @@ def width(bits: Bits) -> int:
     return bits if isinstance(bits, int) else FORMATS[bits].itemsize * 8
 
 
-def spoken(bits: Bits) -> str:
+def bits_text(bits: Bits) -> str:
     """`4 bits` or `bf16`."""
     return f"{bits} bits" if isinstance(bits, int) else bits

@@ -1,9 +1,9 @@
-"""Which layer suffers most from few bits: one at a time is quantized, all others stay float.
+"""Which layer loses most with few bits: one at a time is quantized, all others stay float.
 
-Two measures. mAP is what counts, but on a few images it moves in steps, and at 8 bits many
-layers move it by nothing. The SQNR of the network's raw outputs (box and class logits) moves
-with every layer, needs no labels, and costs one forward pass of a few images: it ranks
-layers where mAP cannot tell them apart, and is all there is where `measure_map` is off.
+There are two measures. mAP is what counts, but on a few images it changes in steps, and at 8
+bits many layers do not change it at all. The SQNR of the network's raw outputs (box and class
+logits) changes with every layer, needs no labels, and costs one forward pass of a few images:
+it ranks layers where mAP cannot tell them apart, and is the only measure without `measure_map`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from labkit.core.errors import LabError, unknown
 from labkit.core.threads import one_thread
 from labkit.quantize.fake import chosen_weights, folded, head_of, put_on_grid, quantizable
-from labkit.quantize.scheme import Bits, Scheme, checked_bits, spoken
+from labkit.quantize.scheme import Bits, Scheme, bits_text, checked_bits
 from labkit.vision.detector import Detector, one_head
 from labkit.vision.evaluation import Metrics, Samples, evaluate, samples
 from labkit.vision.perturbation import kind_of
@@ -45,10 +45,10 @@ class LayerSensitivity:
         name: of the layer (`model.10`) or of the tensor.
         kind: the class of the layer's module, such as `Conv` or `C3k2`.
         weights: how many numbers are rounded.
-        sqnr: of the network's raw outputs against float, in dB; low hurts.
-        map50, map: what is left; None where mAP was not asked for.
-        drop: mAP50-95 lost; None likewise.
-        head: whether it is (of) the last block.
+        sqnr: of the network's raw outputs against float, in dB; lower is worse.
+        map50, map: with this layer quantized; None if mAP was not measured.
+        drop: of mAP50-95; None likewise.
+        head: whether it is the last block, or belongs to it.
     """
 
     name: str
@@ -78,11 +78,11 @@ class Sensitivity:
 
     Attributes:
         bits, scheme: of the weights' grids.
-        activations: bits of what layers read, or None for float.
-        layers: what is known so far, from the input to the output.
+        activations: bits of the layers' inputs, or None for float.
+        layers: those measured so far, from the input to the output.
         total: how many there will be.
-        before, whole, but_head: metrics of the float detector, of all layers quantized, and
-            of all but the head; None where mAP was not asked for.
+        before, whole, but_head: metrics of the float detector, with all layers quantized, and
+            with all but the head; None if mAP was not measured.
         whole_sqnr, but_head_sqnr: of the raw outputs, in dB.
     """
 
@@ -98,10 +98,10 @@ class Sensitivity:
     but_head_sqnr: float
 
     def ranked(self, by: Literal["sqnr", "drop"] = "sqnr") -> list[LayerSensitivity]:
-        """The layers, those that hurt most first; equal drops in order of SQNR.
+        """The layers, those that lose most first; equal drops in order of SQNR.
 
         Raises:
-            LabError: a measure that does not exist, or drops where mAP was not measured.
+            LabError: a measure that does not exist, or drops if mAP was not measured.
         """
         if by not in ("sqnr", "drop"):
             raise LabError(unknown("by", by, ("sqnr", "drop")))
@@ -122,27 +122,27 @@ class Sensitivity:
         """What was found, in sentences."""
         if not self.layers:
             return ["no layer has been measured yet."]
-        read = "" if self.activations is None else f", what they read at {spoken(self.activations)}"
-        said = [f"Weights at {spoken(self.bits)} ({self.scheme}){read}, one layer at a time:"]
+        read = "" if self.activations is None else f", inputs at {bits_text(self.activations)}"
+        words = [f"Weights at {bits_text(self.bits)} ({self.scheme}){read}, one layer at a time:"]
         worst = self.ranked()[:3]
-        said.append(
+        words.append(
             "most error at the outputs: "
             + ", ".join(f"{one.name} ({one.kind}, {one.sqnr:.1f} dB)" for one in worst)
         )
         if self.before and self.whole and self.but_head:
             lost = self.ranked("drop")[0]
             assert lost.drop is not None
-            said.append(
+            words.append(
                 f"largest drop of mAP50-95: {lost.name} ({lost.kind}), {lost.drop:+.3f}"
                 if lost.drop > 0
-                else "no layer alone takes anything from mAP50-95"
+                else "no layer alone lowers mAP50-95"
             )
-            said.append(
+            words.append(
                 f"mAP50-95: {self.before.map:.3f} in float, {self.whole.map:.3f} with all layers "
                 f"at once, {self.but_head.map:.3f} with the head left in float "
                 f"({self.before.images} images)"
             )
-        return said
+        return words
 
 
 def sensitivity(
@@ -166,17 +166,17 @@ def sensitivity(
 
     Args:
         detector: of task detect. BatchNorm is folded first, in a copy.
-        data, split, limit, imgsz, nms: see `evaluate`; only the head that `nms` asks for is
-            looked at.
+        data, split, limit, imgsz, nms: see `evaluate`; only the head that `nms` selects is
+            measured.
         bits, scheme: see `labkit.quantize.grid`.
         layers: names of layers or tensors, or prefixes that end at a dot; None for all.
         each: "layer" for the blocks of the architecture (`model.10`), "tensor" for every
             convolution by itself (`model.10.cv1.conv.weight`).
         head: whether the last block is among them.
-        activations: from `calibrate`: what a layer reads is rounded with its weights.
+        activations: from `calibrate`: a layer's inputs are rounded with its weights.
         measure_map: whether mAP is measured as well: an evaluation per layer.
-        on_progress: told what is known, first without any layer, then with one more each time;
-            what it raises ends the measuring.
+        on_progress: is called with the result so far, first without any layer, then with one
+            more each time; an exception that it raises ends the measuring.
 
     Raises:
         LabError: see `grid`, `evaluate` and `labkit.weights.names.select`.
@@ -184,7 +184,7 @@ def sensitivity(
     if each not in ("layer", "tensor"):
         raise LabError(unknown("each", each, ("layer", "tensor")))
     bits, scheme = checked_bits(bits), Scheme.of(scheme)
-    tell = on_progress or (lambda _: None)
+    report = on_progress or (lambda _: None)
     own = folded(detector)
     own = dataclasses.replace(own, model=one_head(own.model, nms))
     size = imgsz or detector.imgsz
@@ -214,7 +214,7 @@ def sensitivity(
         bits, scheme, activations.bits if activations else None, (), len(groups),
         before, whole, but_head, whole_sqnr, but_head_sqnr,
     )  # fmt: skip
-    tell(result)
+    report(result)
     for group, names in groups.items():
         ratio, metrics = measured(names)
         one = LayerSensitivity(
@@ -228,7 +228,7 @@ def sensitivity(
             head=layer_of(names[0]) == last,
         )
         result = dataclasses.replace(result, layers=(*result.layers, one))
-        tell(result)
+        report(result)
     return result
 
 
@@ -286,13 +286,13 @@ def bits_curve(
     Yields:
         Each scheme and number of bits with the metrics, as soon as they are known.
     """
-    asked = [(Scheme.of(scheme), checked_bits(one)) for scheme in schemes for one in bits]
+    wanted = [(Scheme.of(scheme), checked_bits(one)) for scheme in schemes for one in bits]
     own = folded(detector)
     own = dataclasses.replace(own, model=one_head(own.model, nms))
     names = chosen_weights(own, layers, head=head)
     if activations:
         activations.attach(own, names)
-    for scheme, one in asked:
+    for scheme, one in wanted:
         before = put_on_grid(own, names, one, scheme)
         metrics = evaluate(own, data, split, limit, imgsz or detector.imgsz, nms=nms)
         own.put(before)

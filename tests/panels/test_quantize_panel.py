@@ -79,7 +79,7 @@ def test_a_slip_is_told_and_the_last_picture_stays(tmp_path, shown):
     one.range_selector.value = "entropy"
     before = one.choice
     one.bits_slider.value = "e5m2"
-    assert "entropy ranges are for integer levels" in words(one.message)
+    assert "entropy ranges need integer levels" in words(one.message)
     assert one.choice == before
     one.bits_slider.value = 3
     assert words(one.message) == ""

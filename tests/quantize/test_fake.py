@@ -9,7 +9,6 @@ from labkit.core.ultralytics import ultralytics
 from labkit.quantize import calibrate, fake_quantized, folded, grid
 from labkit.quantize.fake import head_of, quantizable
 from labkit.vision import evaluate, open_data, open_detector
-from labkit.vision.evaluation import samples
 from tests.quantize import networks
 from tests.vision.finetuning import tiny
 
@@ -130,69 +129,6 @@ def test_transposed_convolutions_have_their_outputs_second():
 
     assert _for_weight(One, "up.weight", Scheme()).axis == 1
     assert _for_weight(One, "down.weight", Scheme()).axis == 0
-
-
-# --- activations ---------------------------------------------------------------------------
-
-
-def test_ranges_are_what_layers_have_read(detector, data):
-    own = folded(detector)
-    seen: dict[str, list[torch.Tensor]] = {}
-    handles = [
-        module.register_forward_pre_hook(
-            lambda _, inputs, name=name: seen.setdefault(name, []).append(inputs[0])
-        )
-        for name, module in own.model.named_modules()
-        if isinstance(module, nn.Conv2d)
-    ]
-    with torch.no_grad():
-        for _, batch in samples(data, split="train", limit=6, imgsz=SIZE).batches():
-            own.model(batch.float() / 255)
-    for handle in handles:
-        handle.remove()
-    found = calibrate(own, data, images=6, imgsz=SIZE)
-    assert found.images == 6
-    assert seen.keys() <= found.ranges.keys()
-    for name, read in seen.items():
-        low, high = found.ranges[name]
-        values = torch.cat([one.flatten() for one in read])
-        torch.testing.assert_close(float(low), float(values.min()), rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(float(high), float(values.max()), rtol=1e-4, atol=1e-5)
-    assert not any(module._forward_pre_hooks for module in own.model.modules())
-
-
-def test_what_layers_read_is_rounded_as_torch_rounds(detector, data):
-    read = {}
-
-    def note(name):
-        return lambda module, inputs: read.__setitem__(name, inputs[0].clone())
-
-    plain = folded(detector)
-    plain.model.get_submodule("model.0.conv").register_forward_pre_hook(note("plain"))
-    raw(plain)
-    for bits, scheme in ((4, "affine"), (8, "symmetric"), ("e4m3", "symmetric percentile")):
-        found = calibrate(detector, data, bits, f"{scheme} tensor", images=4, imgsz=SIZE)
-        one = fake_quantized(detector, 8, layers="model.0", activations=found)
-        one.model.get_submodule("model.0.conv").register_forward_pre_hook(note("rounded"))
-        raw(one)
-        hooked = [name for name, m in one.model.named_modules() if m._forward_pre_hooks]
-        assert hooked == ["model.0.conv"]
-        low, high = (float(bound) for bound in found.ranges["model.0.conv"])
-        values = read["plain"]
-        if bits == 4:
-            scale = torch.tensor(high - min(low, 0.0)) / 15
-            wanted = torch.fake_quantize_per_tensor_affine(
-                values, scale, (-min(low, 0.0) / scale).round().int(), 0, 15
-            )
-        elif bits == 8:
-            scale = torch.tensor(max(-low, high)) / 127
-            wanted = torch.fake_quantize_per_tensor_affine(
-                values, scale, torch.tensor(0, dtype=torch.int32), -127, 127
-            )
-        else:
-            scale = torch.tensor(max(-low, high)) / 448
-            wanted = (values / scale).clamp(-448, 448).to(torch.float8_e4m3fn).float() * scale
-        torch.testing.assert_close(read["rounded"], wanted, rtol=1e-5, atol=1e-6)
 
 
 def test_a_detector_with_rounded_activations_is_evaluated_like_any_other(detector, data):

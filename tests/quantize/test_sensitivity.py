@@ -133,7 +133,7 @@ def test_activations_are_rounded_with_the_layer_and_only_then(tiny_detector, tin
     both = sensitivity(tiny_detector, tiny_data, 16, activations=seen, **more)
     assert both.activations == 4
     assert both.layers[0].sqnr < weights.layers[0].sqnr - 20
-    assert "what they read at 4 bits" in both.words()[0]
+    assert "inputs at 4 bits" in both.words()[0]
 
 
 def test_bits_curve_is_evaluates_at_each(data):
