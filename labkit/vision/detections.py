@@ -153,7 +153,11 @@ def read_image(source: Picture) -> np.ndarray:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             opened: Any = source if isinstance(source, Image.Image) else open_image(file)
-        return np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
+        upright = ImageOps.exif_transpose(opened)
+        if upright.mode.startswith("I;16"):  # Pillow would clip: the high byte, as in training
+            high = (np.asarray(upright) >> 8).astype(np.uint8)
+            return np.repeat(high[..., None], 3, axis=2)
+        return np.asarray(upright.convert("RGB"))
     except FileNotFoundError as error:
         raise FileError(f"There is no image {where}.") from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:

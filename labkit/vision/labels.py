@@ -6,8 +6,10 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -23,6 +25,8 @@ IMAGES = frozenset(
 TOLERANCE = 0.01  # of the image's side: by so much a label may lie outside, as in Ultralytics
 SMALLEST = 10  # pixels, as in Ultralytics
 TURNED = (5, 6, 7, 8)  # EXIF orientations that swap height and width
+OPENCV_READS_SOME = ("JPEG2000", "TIFF")  # of which Pillow reads kinds that OpenCV does not
+HEIF = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 
 
 @dataclass(frozen=True)
@@ -129,21 +133,27 @@ def _size(image: Path, root: Path, found: Examined) -> tuple[int, int] | None:
         found.problems.append(Problem("unusable image", shown(image, root), what))
 
     try:
-        with open_image(image) as picture:
-            if picture.format == "PNG":
+        picture = open_image(image)
+        if picture.format == "PNG":
+            with picture:
                 picture.verify()  # a checksum of each part; nothing can be read after it
-        with open_image(image) as picture:
+            picture = open_image(image)
+        with picture:
             width, height = picture.size
             picture.draft(picture.mode, (1, 1))  # an eighth of a JPEG's side, all of its data
             picture.load()
             if picture.getexif().get(274) in TURNED:
                 width, height = height, width
+        if picture.format in OPENCV_READS_SOME and not _trainable(image):
+            wrong(
+                f"is {picture.format} of a kind that training cannot read (mode {picture.mode}): "
+                "save it as PNG or JPEG"
+            )
+            return None
     except FileNotFoundError:
         wrong("is not there")
     except UnidentifiedImageError:
-        wrong(
-            "is empty" if not image.stat().st_size else "is no image, or its beginning is damaged"
-        )
+        wrong(_unidentified(image))
     except Exception as error:  # Pillow's readers raise whatever a damaged file leads them to
         wrong(f"is damaged or cut short ({error})")
     else:
@@ -153,16 +163,46 @@ def _size(image: Path, root: Path, found: Examined) -> tuple[int, int] | None:
     return None
 
 
-def open_image(source: str | os.PathLike[str] | BinaryIO) -> Image.Image:
-    """Open an image by Pillow's own function.
+def _trainable(image: Path) -> bool:
+    """Whether the reader that Ultralytics trains with, OpenCV, reads the file too."""
+    from labkit.core.ultralytics import ultralytics
 
-    Ultralytics replaces it by one that, where a file is no image, would install a reader of
-    HEIF images and try again.
+    ultralytics()
+    from ultralytics.utils.patches import imread
+
+    return imread(str(image)) is not None
+
+
+def _unidentified(image: Path) -> str:
+    """Why Pillow does not know what the file is."""
+    with image.open("rb") as file:
+        begins = file.read(12)
+    if not begins:
+        return "is empty"
+    if begins[4:8] == b"ftyp" and begins[8:12] in HEIF:
+        return "is HEIF, which cannot be read here: pip install pi-heif, or save it as JPEG"
+    return "is no image that Pillow reads, or its beginning is damaged"
+
+
+def open_image(source: str | os.PathLike[str] | BinaryIO) -> Image.Image:
+    """Open an image by Pillow's own function; HEIF if pi-heif is installed.
+
+    Ultralytics replaces it by one that, if a file is no image, would install a reader of HEIF
+    images and try again.
     """
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     replaced = sys.modules.get("ultralytics.utils.patches")
-    opened: Image.Image = getattr(replaced, "_image_open", Image.open)(source)
+    plain: Any = getattr(replaced, "_image_open", Image.open)
+    try:
+        opened: Image.Image = plain(source)
+    except UnidentifiedImageError:
+        if "HEIF" in Image.OPEN or find_spec("pi_heif") is None:
+            raise
+        import_module("pi_heif").register_heif_opener()
+        if not isinstance(source, str | os.PathLike):
+            source.seek(0)
+        opened = plain(source)
     return opened
 
 
