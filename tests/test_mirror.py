@@ -1,0 +1,126 @@
+"""Every module has its tests where a reader looks: `labkit/a/b.py` in `tests/a/test_b.py`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.quick import ROOT, mirror
+
+NOT_TESTED = {"__init__.py", "_version.py"}  # names and a number: tests/test_api.py has them
+
+# Tests of no single module, and what they are about.
+OF_A_WHOLE_ROOM = {
+    "tests/batch/test_driver_faults.py": "drivers that are killed while they work on one folder",
+    "tests/batch/test_faults.py": "kernels and runners that die, hang and print without end",
+    "tests/batch/test_injection.py": "parameters that would become code",
+    "tests/deploy/test_command.py": "`labkit quantize`",
+    "tests/figures/test_all_figures.py": "what holds of every figure",
+    "tests/test_api.py": "the public names",
+    "tests/test_docs.py": "the documentation site",
+    "tests/test_mirror.py": "this",
+    "tests/test_notebooks_hygiene.py": "the notebooks as they are committed",
+    "tests/test_packaging.py": "what is declared, pinned and shipped",
+    "tests/test_privates.py": "what labkit uses of other packages' internals",
+    "tests/test_quick.py": "`make quick`",
+    "tests/test_readme.py": "what README and CONTRIBUTING say",
+    "tests/vision/test_api.py": "the public names of labkit.vision",
+    "tests/weights/test_hostile.py": "files made to do harm",
+}
+
+# Modules whose tests are still to be written. Take a line off with its tests; add none.
+TO_DO = {
+    "labkit/batch/command.py",
+    "labkit/batch/job.py",
+    "labkit/batch/journal.py",
+    "labkit/batch/process.py",
+    "labkit/batch/runner.py",
+    "labkit/batch/workers.py",
+    "labkit/core/table.py",
+    "labkit/diagnosis/evidence.py",
+    "labkit/diagnosis/losses.py",
+    "labkit/diagnosis/signals.py",
+    "labkit/diagnosis/units.py",
+    "labkit/diagnosis/weights.py",
+    "labkit/diagnosis/words.py",
+    "labkit/figures/axes.py",
+    "labkit/figures/by_depth.py",
+    "labkit/figures/check.py",
+    "labkit/figures/filters.py",
+    "labkit/figures/heatmap.py",
+    "labkit/figures/neuron.py",
+    "labkit/figures/pareto.py",
+    "labkit/figures/score_lines.py",
+    "labkit/panels/base.py",
+    "labkit/panels/entry_arguments.py",
+    "labkit/panels/findings_box.py",
+    "labkit/panels/finetune_controls.py",
+    "labkit/panels/parts.py",
+    "labkit/panels/player_panel.py",
+    "labkit/panels/quantize_views.py",
+    "labkit/panels/rate_rows.py",
+    "labkit/panels/surface_setting.py",
+    "labkit/panels/sweep_plan.py",
+    "labkit/panels/view_picker.py",
+    "labkit/quantize/activations.py",
+    "labkit/quantize/rounding.py",
+    "labkit/quantize/scheme.py",
+    "labkit/toys/gradients/checkable.py",
+    "labkit/training/ensemble/batches.py",
+    "labkit/training/ensemble/optimizers.py",
+    "labkit/training/ensemble/rates.py",
+    "labkit/training/ensemble/records.py",
+    "labkit/training/history_file.py",
+    "labkit/vision/data_yaml.py",
+    "labkit/vision/finetuning/checkpoint.py",
+    "labkit/vision/finetuning/images.py",
+    "labkit/vision/finetuning/network.py",
+    "labkit/vision/finetuning/records.py",
+    "labkit/vision/finetuning/run_folder.py",
+    "labkit/vision/finetuning/settings.py",
+    "labkit/vision/finetuning/trainer.py",
+    "labkit/vision/problems.py",
+    "labkit/vision/synthetic/scenes/backgrounds.py",
+    "labkit/vision/synthetic/scenes/camera.py",
+    "labkit/vision/synthetic/scenes/fills.py",
+    "labkit/vision/synthetic/scenes/objects.py",
+    "labkit/vision/synthetic/sets/canvas.py",
+    "labkit/vision/synthetic/sets/cells.py",
+    "labkit/vision/synthetic/sets/fruit.py",
+    "labkit/vision/synthetic/sets/parts.py",
+    "labkit/warm/process.py",
+    "labkit/warm/server.py",
+    "labkit/warm/stream.py",
+    "labkit/weights/archive.py",
+    "labkit/weights/checkpoint.py",
+    "labkit/weights/file.py",
+    "labkit/weights/metadata.py",
+    "labkit/weights/restricted.py",
+    "labkit/weights/safetensors_file.py",
+    "labkit/weights/summary.py",
+}
+
+
+def modules() -> list[str]:
+    files = sorted((ROOT / "labkit").rglob("*.py"))
+    return [str(f.relative_to(ROOT).as_posix()) for f in files if f.name not in NOT_TESTED]
+
+
+def room(test: Path) -> Path:
+    """The folder of the package that a folder of tests mirrors, where there is one."""
+    return ROOT / "labkit" / test.parent.relative_to(ROOT / "tests")
+
+
+def test_every_module_has_its_tests():
+    missing = {path for path in modules() if not (ROOT / mirror(path)).is_file()}
+    assert sorted(missing - TO_DO) == [], "write the tests that mirror these modules"
+
+
+def test_every_file_of_tests_has_its_module():
+    left = set()
+    for test in sorted((ROOT / "tests").rglob("test_*.py")):
+        folder, name = room(test), test.stem.removeprefix("test_")
+        # A package is tested from outside (`test_sets.py`) or beside its modules (`test_scenes.py`).
+        known = (folder / f"{name}.py").exists() or (folder / name).is_dir() or folder.name == name
+        if folder.is_dir() and not known:
+            left.add(test.relative_to(ROOT).as_posix())
+    assert left == OF_A_WHOLE_ROOM.keys(), "move or rename tests with their module"
