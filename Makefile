@@ -1,5 +1,5 @@
 # make lab     the lab, in two commands from a clone
-# make test    everything that holds it together
+# make test    every check and every test
 PYTHON ?= python3
 LAB_ARGS ?=
 BASE ?=
@@ -14,7 +14,7 @@ EXTRAS := [bench$(comma)dask$(comma)docs$(comma)parquet$(comma)release$(comma)s3
 PIN := --constraint constraints.txt --disable-pip-version-check
 TEST_ENV := YOLO_OFFLINE=1 PYTHONDONTWRITEBYTECODE=1
 
-# With pipefail a filtered pip still fails.
+# With pipefail, a pip whose output is filtered still fails.
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -ec
 .DELETE_ON_ERROR:
@@ -53,7 +53,7 @@ bench: $(VENV)/.test ## the benchmarks, as one table of ratios
 docs: $(VENV)/.test build/notebooks/.done ## the documentation site in site/, with the notebooks executed
 	@$(TEST_ENV) NO_MKDOCS_2_WARNING=1 LABKIT_PAGES=build/notebooks $(BIN)/python -m mkdocs build --strict
 
-# They are executed again when one of them, or labkit's version, is another.
+# They are executed again when one of them, or labkit's version, changes.
 build/notebooks/.done: $(wildcard notebooks/*.ipynb) labkit/_version.py | $(VENV)/.test
 	@rm -rf build/notebooks
 	@$(TEST_ENV) $(BIN)/labkit run notebooks --out build/notebooks
@@ -85,7 +85,7 @@ release: $(VENV)/.test ## build wheel and sdist in dist, check them, and use the
 clean: ## remove .venv and what docs, latest and release leave
 	rm -rf $(VENV) $(LATEST) $(RELEASE) build dist site
 
-# A stamp is touched only after its last step, so what was interrupted is done again.
+# A stamp is touched only after its last step: an interrupted installation is done again.
 $(VENV)/.lab: $(VENV)/.python pyproject.toml constraints.txt litert.txt
 	$(call install,.)
 	@touch $@
@@ -94,7 +94,7 @@ $(VENV)/.test: $(VENV)/.python pyproject.toml constraints.txt litert.txt
 	$(call install,.$(EXTRAS))
 	@touch $(VENV)/.lab $@
 
-# Debian's python3 has no venv until python3-venv is there.
+# Debian's python3 has no venv until python3-venv is installed.
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "labkit needs Python 3.11 or newer, but $(PYTHON) is $$($(PYTHON) -V 2>/dev/null || echo missing): make lab PYTHON=python3.12" >&2; exit 1; }

@@ -88,7 +88,7 @@ def _starts(browser: str) -> bool:
 
 
 def _run(command: list[str], limit: float, env: dict[str, str]) -> None:
-    """Run for at most `limit` seconds, children included; failing is the caller's to notice."""
+    """Run for at most `limit` seconds, children included. A failure is not reported."""
     process = subprocess.Popen(command, env={**os.environ, **env}, start_new_session=True)
     try:
         process.wait(limit)

@@ -1,4 +1,4 @@
-"""What tests want to know of an HTML page."""
+"""The parts of an HTML page that tests look at."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def test_every_file_of_tests_has_its_module():
     left = set()
     for test in sorted((ROOT / "tests").rglob("test_*.py")):
         folder, name = room(test), test.stem.removeprefix("test_")
-        # A package is tested from outside (`test_sets.py`) or beside its modules (`test_scenes.py`).
+        # A package as a whole: `sets/test_sets.py`, or `test_sets.py` beside it.
         known = (folder / f"{name}.py").exists() or (folder / name).is_dir() or folder.name == name
         if folder.is_dir() and not known:
             left.add(test.relative_to(ROOT).as_posix())
