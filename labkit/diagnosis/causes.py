@@ -1,4 +1,4 @@
-"""Diagnosis: what ails a run, from what it recorded, causes before their consequences."""
+"""Diagnosis: what went wrong in a run, from what it recorded, causes before consequences."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Check = Callable[[Evidence], Finding | None]
 _NO_SIGNAL = {"frozen_weights", "symmetric_units", "vanishing_activations", "dead_relus"}
 _TOO_HIGH = {"diverged", "lr_too_high_diverging", "lr_too_high_oscillating"}
 
-# The checks in the order in which one ill causes another, each with the kinds that would
+# The checks in the order in which one problem causes another, each with the kinds that would
 # explain it away: where all weights are zero, nothing else needs to be said.
 CHECKS: tuple[tuple[Check, set[str]], ...] = (
     (weights.frozen, set()),

@@ -17,7 +17,7 @@ from labkit.training.trainer import EVALUATION_SAMPLES
 
 # For tanh, and for the sigmoid, which is a tanh of half the height:
 SATURATED = 0.98  # beyond it 1 - 0.98² = 4 % of the largest slope are left
-FEW_LOSSES = 5  # likewise: a trend needs a few evaluations
+FEW_LOSSES = 5  # a trend needs a few evaluations
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,13 @@ class Flow:
 
 
 class Evidence:
-    """A run, seen with a diagnostician's eyes; everything is computed when it is asked for.
+    """The numbers of a run that a diagnosis rests on, computed when they are first used.
 
     Args:
         history: of a run with or without a recipe, finished or not.
 
     Attributes:
-        recipe: None where the history does not tell.
+        recipe: None where the history has none.
         hidden: the names of the hidden layers' weights.
         steps: how many updates were made.
         lr: the learning rate in force at the end, before its schedule.
@@ -73,7 +73,7 @@ class Evidence:
         _, rates = self.history.curve("lr")
         if self.recipe is not None and (self.recipe.schedule != "constant" or not len(rates)):
             return self.recipe.lr
-        return float(rates[-1]) if len(rates) else math.nan  # it may have been moved meanwhile
+        return float(rates[-1]) if len(rates) else math.nan  # it may have been changed during the run
 
     # --- loss ------------------------------------------------------------------------
 
@@ -175,5 +175,5 @@ def _saturated(flow: Sequence[Signal], activation: str) -> list[float]:
 
 
 def tail(losses: np.ndarray) -> float:
-    """Where a loss has come to: the median of its last three values."""
+    """Where a loss is now: the median of its last three values."""
     return float(np.median(losses[-3:]))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from labkit import diagnosis
 from labkit.diagnosis.causes import diagnose
@@ -17,47 +15,9 @@ from labkit.recipe.optimize import OPTIMIZERS
 from labkit.recipe.recipe import Recipe
 from labkit.recipe.schedules import SCHEDULES
 from labkit.recipe.tasks import TASKS
-from labkit.training.findings import Finding
-from labkit.training.history import History, Layout, Step
-from labkit.training.trainer import Trainer, fit, initial_network, new_history, train
-
-NAMES = ("layer1.weight", "layer1.bias", "output.weight", "output.bias")
-LAYOUT = Layout(NAMES, ((3, 2), (3,), (2, 3), (2,)))
-START = np.random.default_rng(0).normal(0, 1, LAYOUT.total)
-
-
-def record(
-    losses: list[float] | np.ndarray,
-    *,
-    val: list[float] | np.ndarray | None = None,
-    growth: float = 1e-3,
-    start: np.ndarray = START,
-    gradient: float = 1.0,
-    lr: float = 0.1,
-) -> History:
-    """A run without a recipe whose every step is evaluated.
-
-    Each step makes all weights larger by the share `growth`: that is the update ratio.
-    """
-    history, weights = History(LAYOUT), start.copy()
-    for step, loss in enumerate(losses):
-        seen = Step(step, loss if step else math.nan, lr, loss, None, (val or losses)[step], None)
-        history.record(seen, weights, np.full(LAYOUT.total, gradient if step else 0.0))
-        weights = weights * (1 + growth)
-    return history
-
-
-def kinds(history: History) -> list[str]:
-    return [finding.kind for finding in diagnose(history)]
-
-
-def the(kind: str, history: History) -> Finding:
-    (finding,) = [finding for finding in diagnose(history) if finding.kind == kind]
-    return finding
-
-
-FALLING = list(np.linspace(1, 0.2, 40))
-
+from labkit.training.history import History
+from labkit.training.trainer import Trainer, fit, new_history, train
+from tests.diagnosis.runs import FALLING, LAYOUT, kinds, record
 
 # --- from the record alone -----------------------------------------------------------------
 
@@ -70,216 +30,6 @@ def test_nothing_recorded_is_nothing_found():
 
 def test_a_steady_fall_is_healthy():
     assert kinds(record(FALLING)) == []
-
-
-@pytest.mark.parametrize(("end", "found"), [(1.4, False), (1.6, True)])
-def test_a_loss_that_rose_by_half(end, found):
-    history = record([1.0, 2.5, *[end] * 30])
-    assert ("lr_too_high_diverging" in kinds(history)) is found
-    if found:
-        finding = the("lr_too_high_diverging", history)
-        assert finding.evidence == {"step": 31, "lr": 0.1, "start": 1.0, "end": 1.6}
-        for number in ("1 at the start", "2.5 at its worst", "1.6 at step 31", "0.1"):
-            assert number in finding.message
-        assert finding.changes == {}, "there is no recipe to change"
-
-
-@pytest.mark.parametrize(("peak", "end", "found"), [(3.1, 1.0, 1), (2.9, 1.0, 0), (3.1, 0.5, 0)])
-def test_a_leap_from_which_the_loss_came_back_no_lower_than_a_guess(peak, end, found):
-    history = record([1.0, 1.0, peak, *[end] * 30])
-    assert kinds(history) == ["lr_too_high_diverging"] * found
-    if found:
-        evidence = the("lr_too_high_diverging", history).evidence
-        assert (evidence["step"], evidence["peak"], evidence["end"]) == (2, peak, end)
-
-
-@pytest.mark.parametrize(("swing", "found"), [(0.04, False), (0.06, True)])
-def test_a_loss_that_swings_by_a_twentieth(swing, found):
-    """Between 0.5 and 0.5 + swing, one step up and one step down."""
-    history = record([1.0, *[0.5, 0.5 + swing] * 20])
-    assert kinds(history) == (["lr_too_high_oscillating"] if found else [])
-    if found:
-        evidence = the("lr_too_high_oscillating", history).evidence
-        assert evidence["swing"] == pytest.approx(swing)
-        assert evidence["rises"] == pytest.approx(0.5, abs=0.03)
-
-
-def test_a_steep_fall_is_no_swing_and_neither_is_one_spike():
-    assert kinds(record([10 * 0.8**step for step in range(40)])) == []
-    assert kinds(record([*FALLING[:30], 5.0, *FALLING[30:]])) == []
-
-
-def test_swings_around_nothing_are_those_of_a_run_that_learnt():
-    assert kinds(record([1.0, *[0.01, 0.09] * 20])) == []
-
-
-@pytest.mark.parametrize(("growth", "found"), [(1e-4, True), (1e-3, False)])
-def test_short_steps_are_too_short_while_the_loss_falls_slowly(growth, found):
-    slow = np.linspace(1, 0.97, 40)
-    history = record(list(slow), growth=growth)
-    assert kinds(history) == (["lr_too_low"] if found else [])
-    if found:
-        assert the("lr_too_low", history).evidence["update_ratio"] == pytest.approx(1e-4, rel=0.02)
-
-
-def test_short_steps_are_right_at_the_end_of_the_way():
-    assert kinds(record(FALLING, growth=1e-4)) == []
-    assert kinds(record([0.7] * 40, growth=1e-4)) == [], "not falling any more"
-
-
-@pytest.mark.parametrize(("rise", "found"), [(1.2, False), (1.5, True)])
-def test_a_validation_loss_that_turned_up(rise, found):
-    val = [*np.linspace(1, 0.5, 20), *np.linspace(0.5, 0.5 * rise, 20)]
-    history = record(FALLING, val=val)
-    assert kinds(history) == (["overfitting"] if found else [])
-    if found:
-        finding = the("overfitting", history)
-        assert finding.evidence["step"] == 19
-        assert finding.evidence["lowest"] == pytest.approx(0.5)
-        assert finding.evidence["end"] == pytest.approx(val[-2])
-
-
-def test_a_validation_loss_that_rises_with_the_training_loss_is_something_else():
-    curve = [*np.linspace(1, 0.5, 20), *np.linspace(0.5, 0.75, 20)]
-    assert "overfitting" not in kinds(record(curve))
-
-
-def test_weights_that_never_moved():
-    zeros = record(FALLING, start=np.zeros(LAYOUT.total), gradient=0.0)
-    assert kinds(zeros) == ["frozen_weights"], "equal units and the rest follow from it"
-    assert the("frozen_weights", zeros).evidence["layers"] == ["layer1", "output"]
-    assert "all zero" in the("frozen_weights", zeros).message
-    still = record(FALLING, growth=0.0, gradient=1e-9)
-    assert kinds(still) == ["frozen_weights"]
-    assert "lost in rounding" in the("frozen_weights", still).message
-    assert kinds(record(FALLING[:5], growth=0.0)) == [], "too early to say"
-
-
-@pytest.mark.parametrize(("equal", "found"), [((0, 1), True), ((0, 1, 2), True), ((), False)])
-def test_units_with_equal_weights(equal, found):
-    weights = LAYOUT.split(START.copy())
-    for unit in equal:
-        weights["layer1.weight"][unit] = [0.3, -0.2]
-        weights["layer1.bias"][unit] = 0.1
-    start = np.concatenate([weights[name].ravel() for name in NAMES])
-    history = record(FALLING, start=start)
-    assert kinds(history) == (["symmetric_units"] if found else [])
-    if found:
-        evidence = the("symmetric_units", history).evidence
-        assert evidence == {
-            "layer": "layer1",
-            "units": 3,
-            "copies": len(equal),
-            "different": 4 - len(equal),
-        }
-
-
-def test_units_that_began_equal_and_parted_are_not_symmetric():
-    history, weights = History(LAYOUT), LAYOUT.split(START.copy())
-    weights["layer1.weight"][:], weights["layer1.bias"][:] = 0.5, 0.0
-    for step in range(20):
-        flat = np.concatenate([weights[name].ravel() for name in NAMES])
-        history.record(Step(step, 1.0, 0.1), flat, np.ones(LAYOUT.total))
-        weights["layer1.weight"] *= [[1.01], [0.99], [1.02]]
-    assert kinds(history) == []
-
-
-def test_equal_weights_with_unequal_biases_are_other_units():
-    weights = LAYOUT.split(START.copy())
-    weights["layer1.weight"][:] = 0.5
-    start = np.concatenate([weights[name].ravel() for name in NAMES])
-    assert kinds(record(FALLING, start=start)) == []
-
-
-# --- signals of networks that multiply by a known number -----------------------------------
-
-
-def scaled(factor: float, depth: int = 5, **more: object) -> Recipe:
-    """Each layer copies its two inputs times `factor`: the signal is known everywhere."""
-    given = {"hidden": (2,) * depth, "activation": "identity", "init": "identity"}
-    args = {"init_args": {"factor": factor}, "optimizer": "sgd", "lr": 1e-5, "steps": 2}
-    return Recipe(task="moons", **(given | args | more))
-
-
-@pytest.mark.parametrize("factor", [2.5, 0.25])
-def test_the_std_of_activations_is_a_power_of_the_factor(factor):
-    kind = "exploding_activations" if factor > 1 else "vanishing_activations"
-    evidence = the(kind, fit(scaled(factor))).evidence
-    powers = factor ** np.arange(1, 7)
-    expected = powers if factor > 1 else powers[:-1]
-    np.testing.assert_allclose(evidence["std"], expected, rtol=1e-5)
-    assert evidence["layer"] == ("the output" if factor > 1 else "layer5")
-
-
-@pytest.mark.parametrize(("factor", "depth"), [(1.5, 5), (2.5, 3), (0.5, 5), (0.25, 3)])
-def test_a_moderate_factor_is_let_pass(factor, depth):
-    """1.5⁶ = 11, 2.5⁴ = 39 > 30 at the output; 0.5⁵ = 0.03 and 0.25³ = 0.016 are above 0.01."""
-    found = [kind for kind in kinds(fit(scaled(factor, depth))) if "activations" in kind]
-    assert found == (["exploding_activations"] if factor ** (depth + 1) > 30 else [])
-
-
-def test_the_gradient_is_compared_with_the_outputs():
-    """Sample by sample, with autograd from the first layer's output on."""
-    recipe = Recipe(
-        task="moons",
-        hidden=(8,) * 6,
-        activation="sigmoid",
-        init="xavier_normal",
-        optimizer="sgd",
-        lr=0.01,
-        steps=20,
-    )
-    evidence = the("vanishing_gradients", fit(recipe)).evidence
-    network = initial_network(recipe)
-    inputs, targets = recipe.data().train_inputs[:256], recipe.data().train_targets[:256]
-    ratios = []
-    for x, y in zip(inputs, targets, strict=True):
-        first = network.layer1(x[None]).detach().requires_grad_()
-        current, last = first, None
-        for name, module in list(network.named_children())[1:]:
-            current = module(current)
-            last = current if name == "output" else last
-        last.retain_grad()
-        torch.nn.functional.cross_entropy(last, y[None]).backward()
-        ratios.append((first.grad.norm() ** 2, last.grad.norm() ** 2))
-    expected = math.sqrt(sum(a for a, _ in ratios) / sum(b for _, b in ratios))
-    assert evidence["ratio"] == pytest.approx(expected, rel=1e-3)
-    assert evidence["layer"] == "layer1"
-
-
-def test_the_share_of_dead_units_is_counted_by_layer():
-    """Pixels are never negative, so that a unit with negative weights only is dead."""
-    recipe = Recipe(
-        task="digits",
-        hidden=(10, 6),
-        activation="relu",
-        init="constant",
-        init_args={"value": -0.1},
-        steps=3,
-    )
-    finding = the("dead_relus", fit(recipe))
-    assert finding.evidence["share"] == {"layer1": 1.0, "layer2": 1.0}
-    assert finding.changes == {"init": "kaiming_normal"}
-    assert "100%" in finding.message
-    assert "vanishing_activations" not in kinds(fit(recipe)), "it follows from the dead units"
-
-
-@pytest.mark.parametrize("activation", ["tanh", "sigmoid"])
-def test_the_share_of_saturated_units_is_counted(activation):
-    recipe = Recipe(
-        task="digits",
-        hidden=(20,),
-        activation=activation,
-        init="normal",
-        init_args={"std": 10.0},
-        steps=2,
-    )
-    share = the("saturated_units", fit(recipe)).evidence["share"]["layer1"]
-    with torch.no_grad():
-        z = initial_network(recipe)[:2](recipe.data().train_inputs[:256])
-    # The slope is 1 - tanh², 4 % of its largest at ±0.98; of a sigmoid that of half its input.
-    edge = math.atanh(0.98) * (1 if activation == "tanh" else 2)
-    assert share == pytest.approx((z.abs() > edge).double().mean().item(), abs=1e-3)
 
 
 # --- causes before consequences ------------------------------------------------------------
