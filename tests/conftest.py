@@ -8,11 +8,17 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import settings
 
 from labkit.core.registry import Registry
 from labkit.core.telemetry import no_telemetry
 
 no_telemetry()  # tests use the runtimes themselves as well
+
+# The same examples every time, and no limit of time for one: machines are busy.
+settings.register_profile("labkit", deadline=None, derandomize=True)
+settings.load_profile("labkit")
+
 _seconds: Counter[str] = Counter()  # of each file of tests, set-up included
 
 

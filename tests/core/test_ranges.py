@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from labkit.core.errors import LabError
 from labkit.core.ranges import Range, read_numbers
@@ -83,3 +85,19 @@ def test_what_cannot_be_read_is_answered_by_what_can(text, right):
         read_numbers("learning rates", text)
     assert right in str(refused.value)
     assert len(str(refused.value).splitlines()) == 1
+
+
+# Far from where a product of ends overflows or vanishes.
+ends = st.floats(1e-100, 1e100)
+
+
+@given(ends, ends, st.integers(1, 200), st.sampled_from(["log", "lin"]))
+def test_any_range_is_numpys(start, stop, count, scale):
+    numbers = Range.of(start, stop, scale, count).numbers(digits=17)
+    expected = (np.geomspace if scale == "log" else np.linspace)(start, stop, count)
+    assert numbers == pytest.approx(list(expected), rel=1e-10)
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=20))
+def test_numbers_are_read_exactly_as_python_writes_them(numbers):
+    assert read_numbers("lr", ", ".join(map(repr, numbers))) == numbers
