@@ -73,7 +73,8 @@ class Evidence:
         _, rates = self.history.curve("lr")
         if self.recipe is not None and (self.recipe.schedule != "constant" or not len(rates)):
             return self.recipe.lr
-        return float(rates[-1]) if len(rates) else math.nan  # it may have been changed during the run
+        # The rate may have been changed during the run.
+        return float(rates[-1]) if len(rates) else math.nan
 
     # --- loss ------------------------------------------------------------------------
 
