@@ -1,4 +1,4 @@
-"""What a notebook found: a small table for its reader, JSON for a batch."""
+"""A notebook's results: a small table for its reader, JSON for a batch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RESULTS = "LABKIT_RESULTS"
 
 
 def report(**values: Any) -> Table:
-    """Report results by name: shown as a table, and kept where a batch asked for them.
+    """Report results by name: shown as a table, and saved for a batch.
 
     A batch names a JSON file in the environment variable `LABKIT_RESULTS`; results of
     several calls are merged there, later ones win, and the file is never half-written.
@@ -29,8 +29,8 @@ def report(**values: Any) -> Table:
 
     Args:
         values: JSON values; numpy and torch scalars are taken as plain numbers. A
-            `History`, also in a list or a dict (a race's `histories`), becomes a few
-            words, and its losses and accuracies become curves.
+            `History`, also in a list or a dict (a race's `histories`), becomes a short
+            summary, and its losses and accuracies become curves.
 
     Raises:
         LabError: a value that JSON cannot hold, by its name.

@@ -1,4 +1,4 @@
-"""What a network makes of data that it was not trained on, and of labels that are wrong."""
+"""How a network does on data that it was not trained on, and what wrong labels do to it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from labkit.recipe.tasks import left_out
 from labkit.training import predict
 from labkit.training.history import History
 
-_MOMENTS = 80  # about how many snapshots are judged
+_MOMENTS = 80  # about how many snapshots are evaluated
 
 
 def accuracy(recipe: Recipe, weights: np.ndarray) -> tuple[float, float]:
-    """The share of right answers on all training and on all validation samples.
+    """Accuracy (the share of right answers) on all training and on all validation samples.
 
-    Training samples are judged by their labels as they are, wrong ones included.
+    Training accuracy counts the labels as they are, wrong ones included.
 
     Args:
         recipe: the network, and the samples.
@@ -116,7 +116,7 @@ def memorization(history: History, recipe: Recipe) -> Memorization:
     mislabelled = data.mislabelled.numpy()
     if not mislabelled.any() or mislabelled.all():
         raise LabError(
-            f"label_noise={recipe.label_noise:g} leaves nothing to compare with "
+            f"label_noise={recipe.label_noise:g} leaves nothing to compare among "
             f"{len(mislabelled)} training samples: use a share in between, such as 0.2"
         )
     kept, snapshots = history.snapshots()
@@ -176,7 +176,8 @@ def _right(recipe: Recipe, weights: np.ndarray, split: str) -> np.ndarray:
     data = recipe.data()
     if not data.classes:
         raise LabError(
-            f"task={recipe.task!r} has no classes to get right: use one with classes, such as moons"
+            f"task={recipe.task!r} has no classes, so it has no accuracy: use one with classes, "
+            "such as moons"
         )
     inputs, targets = getattr(data, f"{split}_inputs"), getattr(data, f"{split}_targets")
     return predict.outputs(recipe, weights, inputs.numpy()).argmax(1) == targets.numpy()

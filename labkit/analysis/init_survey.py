@@ -1,4 +1,4 @@
-"""Surveys: what flows through many networks at the start, beside what came of training them."""
+"""The signals of many networks before training, beside the results of training them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from labkit.training.sweeps import Sweep
 
 
 def survey(swept: Sweep, *, samples: int = 256) -> list[dict[str, Any]]:
-    """One row a member of a sweep, for a table or `figures.overview`.
+    """One row for each member of a sweep, for a table or `figures.overview`.
 
     Args:
         swept: what `sweep` gave.
@@ -18,7 +18,7 @@ def survey(swept: Sweep, *, samples: int = 256) -> list[dict[str, Any]]:
     Returns:
         Rows with `init` (with its arguments, where given), `activation`, `depth` (hidden
         layers), `activation_std` (of the last hidden layer, before training),
-        `gradient_std` (of the first layer, likewise), `accuracy` (validation, after
+        `gradient_std` (of the first layer, before training), `accuracy` (validation, after
         training; for regression `loss`; NaN where the run diverged) and `findings`.
     """
     from labkit.diagnosis.causes import diagnose

@@ -97,11 +97,11 @@ def around(
     Li et al. (2018), "Visualizing the Loss Landscape of Neural Nets", section 4: a random
     direction is scaled so that the part of each filter (the weights into one unit, or one
     channel) is as long as the filter itself. Surfaces of different networks can then be
-    compared. As in the paper's code, biases stay where they are.
+    compared. As in the paper's code, biases are left unchanged.
 
     Args:
         recipe: the network, and the samples.
-        weights: where to look around, as one vector (`history.flat(step)`).
+        weights: the centre of the plane, as one vector (`history.flat(step)`).
         seed: draws the two directions.
         span: how far the grid reaches on each side; 1 is as far as the weights are long.
         resolution: points along each side; an odd number has the weights among them.
@@ -160,7 +160,7 @@ def trajectory(
     places = ((rows - origin).double() @ torch.stack(directions).double().T).numpy()
     places = places.T.copy()
     for number, along in enumerate(places):
-        if along[0] > 0:  # a direction has no sign of its own
+        if along[0] > 0:  # the sign of a principal direction is arbitrary
             along *= -1
             directions[number] *= -1
     alpha, beta = (_reach(along, _checked(resolution)) for along in places)
@@ -183,7 +183,7 @@ def between(
         recipe: the network, and the samples.
         a, b: weights as vectors (`history.flat(step)`).
         points: how many points.
-        beyond: how far the line goes on behind each end, as a share of their distance.
+        beyond: how far the line continues beyond each end, as a share of their distance.
 
     Raises:
         LabError: weights that do not fit or are not finite, or a value out of its limits.
@@ -273,7 +273,7 @@ def _vector(weights: np.ndarray, layout: Layout, what: str) -> Tensor:
             "give one vector, such as history.flat()"
         )
     if not np.isfinite(given).all():
-        raise LabError(f"{what}: not all are finite, so there is nothing to look at")
+        raise LabError(f"{what}: not all are finite, so there is no loss to show")
     return torch.tensor(given)
 
 

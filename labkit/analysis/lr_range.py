@@ -17,30 +17,30 @@ from labkit.recipe.recipe import Recipe
 from labkit.training.trainer import Trainer
 
 EXPLODED = 4.0  # times the loss at the start: there the test ends
-CEILING = 2.0  # times the loss at the start: higher ones count as so high
+CEILING = 2.0  # times the loss at the start: higher losses are clipped to this
 SHORTEST = 20  # steps; fewer show no curve
 FEWEST = 10  # losses; fewer have no shape
-SKIPPED = 0.05  # share of the range, at its start: what happens in the first steps of all
+SKIPPED = 0.05  # share of the range, at its start, that is left out: the first steps
 BUMP = 0.5  # share of the fall so far that, once lost again, ends the search
 WIDTH = 0.035  # of the smoothing, as a standard deviation: a share of the range
 NEIGHBOURS = 6  # points on each side at the least, where rates lie far apart
-MEDIAN = 5  # points; so many less one, halved, wild ones in a row change nothing
-STEEP = 0.5  # of the steepest slope: as long as the loss falls so fast, a rate still helps
-DONE = 0.8  # share of the fall after which it may be slow: what is left to gain is little
+MEDIAN = 5  # points; (MEDIAN - 1) / 2 outliers in a row change nothing
+STEEP = 0.5  # of the steepest slope: where the loss falls at least this fast, a rate still helps
+DONE = 0.8  # share of the fall after which it may be slow: little is left to gain
 LEARNS = 0.1  # share of the whole fall from which a rate is not too low
 NOISE = 3.0  # standard errors of the smoothed loss, from which a fall is more than chance
 TINY = 1e-3  # share of the loss; a smaller fall is none, however clear
-MEDIANS_COST = 1.25  # a median of noise varies by so much more than its mean
+MEDIANS_COST = 1.25  # the std of a median of noise over that of its mean
 
 
 @dataclass(frozen=True)
 class RangeTest:
-    """What a range test saw.
+    """The result of a range test.
 
     Attributes:
         lrs: the learning rates tried, rising, `(n,)`.
         losses: the loss of the first batch *after* the update with each, `(n,)`.
-        smoothed: the same without noise and spikes, `(n,)`; it lags behind nothing. NaN
+        smoothed: the same without noise and spikes, `(n,)`; it has no lag. NaN
             for the very first rates, which do not count.
         suggestion: a learning rate to train with, or None where the test shows none.
         reason: why this one, or why none: a sentence with its numbers.
@@ -89,7 +89,7 @@ def range_test(
 
     Raises:
         RecipeError: limits in the wrong order or out of range, too few steps, or an
-            optimizer to which the learning rate means something else.
+            optimizer for which the learning rate means something else.
     """
     if not low < high:
         raise RecipeError(f"low={low:g} must be below high={high:g}, as in low=1e-5, high=10")
@@ -135,8 +135,8 @@ def judge(
     place and below the lowest. Where it falls in two parts, a quick first gain at a small
     rate must not hide the second: most of the whole fall has to be done, too.
 
-    Smoothing is centred, so the curve is not late, and by local straight lines, so that it
-    is true at the ends too; a running median goes first, so that wild batches vanish.
+    Smoothing is centred, so the curve has no lag, and by local straight lines, so that it
+    is true at the ends too; a running median goes first, so that outliers vanish.
 
     Args:
         lrs: the learning rates, rising, `(n,)`; any spacing.
@@ -153,11 +153,11 @@ def judge(
         why = f"only {number} of {len(losses)} losses are numbers: let it start at a lower rate"
         return RangeTest(lrs, losses, smoothed, None, why, **facts)
     rates, seen = lrs[kept], losses[kept]
-    # What flew off must not reach back into its neighbourhood.
+    # A loss that exploded must not affect the smoothed losses before it.
     seen = np.minimum(seen, CEILING * np.median(seen[:MEDIAN]))
     level, slope, share = _lines(np.log10(rates), _running_median(seen))
     smoothed[kept] = level
-    # What one loss varies by, from one to the next, free of the curve itself.
+    # The noise of one loss: differences from one to the next, without the trend.
     noise = 1.4826 * float(np.median(np.abs(np.diff(seen)))) / math.sqrt(2)
     error = MEDIANS_COST * noise * share
     start = float(level[0])
@@ -166,7 +166,7 @@ def judge(
     if fall <= max(NOISE * math.hypot(error[0], error[end]), TINY * abs(start)):
         why = (
             f"the loss never fell by more than chance: it began at {start:.4g} and was "
-            f"{level[end]:.4g} at best. Give the test more steps or larger batches, or ask "
+            f"{level[end]:.4g} at best. Give the test more steps or larger batches, or check "
             "whether this network can learn at all"
         )
         return RangeTest(lrs, losses, smoothed, None, why, **facts)
@@ -198,7 +198,7 @@ def judge(
 
 
 def _turn(level: np.ndarray, start: float, error: np.ndarray) -> int:
-    """The index of the minimum before the first real rise: later valleys are luck."""
+    """The index of the minimum before the first real rise: later minima are luck."""
     least = np.minimum.accumulate(level)
     fall, risen = start - least, level - least
     turned = (risen > BUMP * fall) & (np.minimum(risen, fall) > NOISE * error)
@@ -213,7 +213,7 @@ def _settled(place: np.ndarray) -> int:
 
 
 def _running_median(values: np.ndarray) -> np.ndarray:
-    """Each value's median with its neighbours, always of so many: at the ends of the outermost."""
+    """Each value's median with its neighbours, always MEDIAN values: at the ends the outermost."""
     medians = np.median(np.lib.stride_tricks.sliding_window_view(values, MEDIAN), axis=1)
     return np.pad(medians, MEDIAN // 2, mode="edge")
 

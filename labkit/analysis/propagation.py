@@ -20,12 +20,12 @@ from labkit.training.trainer import initial_network, layout_of
 
 @dataclass(frozen=True)
 class Signal:
-    """What one weight layer puts out for some samples, and what comes back to it.
+    """The output of one weight layer for some samples, and the gradient that comes back.
 
     Attributes:
         layer: its name (`layer1`, `conv2`, `output`).
         before: its output before the activation, `(samples, units, ...)`.
-        after: the same behind the activation; of the output layer, `before` itself.
+        after: the same after the activation; of the output layer, `before` itself.
         gradient: of each sample's own loss with respect to `before`, same shape.
         weight_gradient: of the mean loss with respect to the layer's weights, their shape.
     """
@@ -93,7 +93,7 @@ def _gradient(tensor: Any) -> np.ndarray:
     return tensor.grad.numpy()
 
 
-# --- what they say -------------------------------------------------------------------------
+# --- what they show -------------------------------------------------------------------------
 
 
 def spread(values: np.ndarray) -> float:
@@ -128,7 +128,7 @@ def dead_shares(flow: Sequence[Signal]) -> list[float]:
 
 
 def per_layer(first: float, last: float, layers: int) -> float:
-    """By what each of `layers - 1` steps multiplies, on average; NaN where nobody can say."""
+    """The mean factor of each of `layers - 1` steps; NaN where it is not defined."""
     if not (0 < first < math.inf and 0 < last < math.inf and layers > 1):
         return math.nan
     return (last / first) ** (1 / (layers - 1))

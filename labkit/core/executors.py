@@ -1,4 +1,4 @@
-"""Where work runs: on a thread of its own, or, in tests and headless, right here."""
+"""Where work runs: on its own thread, or, in tests and headless, on the calling one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing files so that a kill at any moment leaves the old one or the new one."""
+"""Writing files so that a kill at any moment leaves the old file or the new one, whole."""
 
 from __future__ import annotations
 

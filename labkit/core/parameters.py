@@ -1,4 +1,4 @@
-"""What one parameter is: written once as a field, read by widgets, notebooks and commands."""
+"""A parameter: declared once as a field, used by widgets, notebooks and commands."""
 
 from __future__ import annotations
 

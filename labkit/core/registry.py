@@ -1,4 +1,4 @@
-"""A registry holds the names one can choose from; an entry is written in one place.
+"""Registries: the names that a user can choose from, each declared in one place.
 
 From an entry's keyword-only arguments come its checks, its widgets, its command line
 options and its row in the tables, so adding a name is adding one decorated function.

@@ -17,8 +17,8 @@ def no_telemetry() -> None:
 
     `import openvino` alone sends an event and writes a client's id into the home folder. There
     is no switch for it but the package that sends: where `openvino_telemetry` cannot be
-    imported, OpenVINO and NNCF use stubs of their own. What a person has set for ONNX Runtime
-    stays.
+    imported, OpenVINO and NNCF use stubs of their own. What the user has set for ONNX Runtime is
+    kept.
     """
     for name, value in SILENT.items():
         os.environ.setdefault(name, value)

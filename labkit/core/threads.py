@@ -10,7 +10,7 @@ import torch
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch use one thread for what this thread computes meanwhile.
+    """Let torch use one thread for what this thread computes inside the `with`.
 
     A recipe's networks are so small that a second thread only waits for the first, and on
     a busy machine the two wait for each other: steps were seen to take thirty times as
@@ -23,7 +23,7 @@ def one_thread() -> Iterator[None]:
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    """Let torch use `count` threads for what this thread computes meanwhile."""
+    """Let torch use `count` threads for what this thread computes inside the `with`."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -33,14 +33,14 @@ def threads(count: int) -> Iterator[None]:
 
 
 def idle_cores(most: int | None = None) -> int:
-    """How many threads will find a core of their own now: at least 1.
+    """How many threads would have a core of their own now: at least 1.
 
     Threads that share a core wait for each other more than they compute: beside another
     program that kept one core of two busy, a fine-tuning run was seen to take four times as
     long with two threads as with one.
 
     Args:
-        most: no more than so many; what torch uses now by default.
+        most: the upper limit; by default what torch uses now.
     """
     import psutil
 

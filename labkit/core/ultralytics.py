@@ -1,10 +1,10 @@
-"""The one way to import Ultralytics: offline manners, restricted loading, nothing written.
+"""The one way to import Ultralytics: offline, with restricted loading, nothing written.
 
 On import Ultralytics asks the network whether it is there, writes a settings file, sets
 `OMP_NUM_THREADS` to 1 for the process, rewrites numpy's and torch's print options, and
 from then on posts usage events, logs to whatever tracker is installed and unpickles
-checkpoints freely. Here it does none of that; what a person has asked for himself by an
-environment variable (`YOLO_OFFLINE=false`, `YOLO_VERBOSE=true`, …) stays as he asked.
+checkpoints freely. Here it does none of that; what the user has set by an environment
+variable (`YOLO_OFFLINE=false`, `YOLO_VERBOSE=true`, …) is respected.
 
 Call `ultralytics()` before the first `from ultralytics… import …` of a function.
 """
@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
-MANNERS = {
+ENVIRONMENT = {
     "YOLO_OFFLINE": "true",  # no network checks, and with them no usage events
     "YOLO_AUTOINSTALL": "false",  # nothing is installed at run time
     "YOLO_VERBOSE": "false",  # errors only
@@ -37,14 +37,14 @@ _module: ModuleType | None = None
 def ultralytics() -> ModuleType:
     """The `ultralytics` package, imported quietly.
 
-    A person's Ultralytics settings are read (where data sets lie, say) and never written:
+    The user's Ultralytics settings are read (where data sets lie, for one) and never written:
     the process works on a copy. Usage events stay off unless `YOLO_OFFLINE=false` is set
-    in the environment; then his own settings decide.
+    in the environment; then the settings decide.
     """
     global _module
     with _lock:
         if _module is None:
-            if "ultralytics.utils" in sys.modules:  # a person's own import came first
+            if "ultralytics.utils" in sys.modules:  # the user imported it first
                 import ultralytics as module
             else:
                 module = _import()
@@ -55,7 +55,7 @@ def ultralytics() -> ModuleType:
 
 @contextlib.contextmanager
 def silent() -> Iterator[None]:
-    """Let Ultralytics print errors alone meanwhile, whoever imported it first."""
+    """Ultralytics prints only errors inside the `with`, whoever imported it first."""
     ultralytics()
     from ultralytics.utils import LOGGER
 
@@ -77,7 +77,7 @@ def _import() -> ModuleType:
     with _environment(), _copied_settings():
         import ultralytics as module
         from ultralytics.utils import SETTINGS
-    SETTINGS._save = lambda: None  # its file is gone; the person's own is not ours to write
+    SETTINGS._save = lambda: None  # the copy is gone; the user's own file is not ours to write
     numpy.set_printoptions(**numpy_options)
     torch.set_printoptions(**torch_options)
     return module
@@ -85,9 +85,9 @@ def _import() -> ModuleType:
 
 @contextlib.contextmanager
 def _environment() -> Iterator[None]:
-    """MANNERS where nothing else was asked for; afterwards everything as it was."""
+    """Sets ENVIRONMENT where the user has set nothing; afterwards everything is as it was."""
     before = dict(os.environ)
-    for name, value in MANNERS.items():
+    for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     try:
         yield
@@ -99,7 +99,7 @@ def _environment() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _copied_settings() -> Iterator[None]:
-    """A private copy of the person's settings file, which goes when the import is done.
+    """A private copy of the user's settings file, deleted when the import is done.
 
     Ultralytics writes the file when there is none, and again when its schema is new.
     """
@@ -116,7 +116,7 @@ def _copied_settings() -> Iterator[None]:
 
 
 def _settings_file() -> Path:
-    """Where Ultralytics keeps a person's settings (`ultralytics.utils.get_user_config_dir`)."""
+    """Where Ultralytics keeps the user's settings (`ultralytics.utils.get_user_config_dir`)."""
     home = Path.home()
     if chosen := os.environ.get("YOLO_CONFIG_DIR"):
         folder = Path(chosen).expanduser()
@@ -134,8 +134,8 @@ def _switch_off() -> None:
     from ultralytics.utils import SETTINGS
 
     dict.update(SETTINGS, dict.fromkeys(TRACKERS, False))  # not their own update: it saves
-    asked = os.environ.get("YOLO_OFFLINE", "").strip().lower()
-    if asked not in ("0", "false", "no", "off", "n", "f"):
+    offline = os.environ.get("YOLO_OFFLINE", "").strip().lower()
+    if offline not in ("0", "false", "no", "off", "n", "f"):
         dict.__setitem__(SETTINGS, "sync", False)
         from ultralytics.utils.events import events
 

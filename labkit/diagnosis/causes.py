@@ -33,7 +33,7 @@ CHECKS: tuple[tuple[Check, set[str]], ...] = (
     (losses.oscillating, {"diverged", "lr_too_high_diverging", "exploding_activations"}),
     (units.dead_at_the_end, _TOO_HIGH | {"frozen_weights", "dead_relus"}),
     (units.saturated_at_the_end, _TOO_HIGH | {"frozen_weights", "saturated_units"}),
-    (losses.spoilt, _TOO_HIGH | _NO_SIGNAL | {"saturated_units", "exploding_activations"}),
+    (losses.broken, _TOO_HIGH | _NO_SIGNAL | {"saturated_units", "exploding_activations"}),
     (losses.lr_too_low, _TOO_HIGH | _NO_SIGNAL | {"vanishing_gradients", "saturated_units"}),
     (losses.overfitting, _TOO_HIGH),
 )

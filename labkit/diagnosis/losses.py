@@ -1,4 +1,4 @@
-"""What the loss shows: steps too long or too short, and samples learnt by heart."""
+"""Findings from the loss: steps too long or too short, and overfitting."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from labkit.training.findings import Finding
 from labkit.training.remedies import longer_steps, shorter_steps, usual_lr
 
 FEW_STEPS = 20  # fewer say nothing about where a loss is going
-RISEN = 1.5  # times the start's loss, or a guess's: noise of batches stays below
+RISEN = 1.5  # times the start's loss, or a guess's: the noise of batches is smaller
 LEAP = 3.0  # times the start's loss, or a guess's: no single batch is that hard
-SWING = 0.05  # of a guess's loss, from one evaluation to the next: noise stays below
+SWING = 0.05  # of a guess's loss, from one evaluation to the next: noise is smaller
 RISES = 0.3  # share of changes that go up: a loss that falls steeply has few
 LEVEL = 0.2  # of a guess's loss: swings about a lower one are those of a run that learnt
 SHORT_UPDATE = 2e-4  # of the weights in one step; the rule of thumb is 1e-3
@@ -23,13 +23,13 @@ OVERFIT_RISE = 0.1  # of a guess's loss: less is noise of a small validation set
 
 
 def diverged(run: Evidence) -> Finding | None:
-    """What the run itself said when its loss was no longer a number."""
+    """The finding that the run itself recorded when its loss was no longer finite."""
     found = run.history.finding
     return Finding(**found) if found else None
 
 
 def diverging(run: Evidence) -> Finding | None:
-    """A loss that is a number, but a far larger one than at the start."""
+    """A loss that is finite, but far larger than at the start."""
     losses = run.losses
     if not run.judgeable:
         return None
@@ -48,8 +48,8 @@ def diverging(run: Evidence) -> Finding | None:
     )
 
 
-def spoilt(run: Evidence) -> Finding | None:
-    """One leap too far, after which nothing is learnt any more, though the loss came back."""
+def broken(run: Evidence) -> Finding | None:
+    """One step that was far too long: the loss came back, but nothing is learnt any more."""
     losses, (steps, batches) = run.losses, run.history.curve("loss")
     if not run.judgeable or not len(batches) or not tail(losses) >= MOVED_LITTLE * run.guess:
         return None
@@ -61,7 +61,7 @@ def spoilt(run: Evidence) -> Finding | None:
         "lr_too_high_diverging",
         f"The loss leapt from {number(losses[0])} to {number(peak)} at step {step:,}, and "
         f"came back no lower than a guess's: {number(tail(losses))} at step {run.steps:,}. "
-        f"A step with a learning rate of {number(run.lr)} has spoilt the weights.",
+        f"A step with a learning rate of {number(run.lr)} has broken the weights.",
         remedy("Take shorter steps", changes),
         {
             "step": step,
@@ -75,7 +75,7 @@ def spoilt(run: Evidence) -> Finding | None:
 
 
 def oscillating(run: Evidence) -> Finding | None:
-    """A loss that goes up and down and nowhere else."""
+    """A loss that goes up and down without getting lower."""
     late = run.losses[len(run.losses) // 2 :]
     if len(late) < FEW_LOSSES or run.steps < FEW_STEPS:
         return None
@@ -102,7 +102,7 @@ def lr_too_low(run: Evidence) -> Finding | None:
     if not run.judgeable or run.steps < FEW_STEPS:
         return None
     if run.recipe is not None and run.lr >= usual_lr(run.recipe):
-        return None  # it is not for the learning rate that the steps are short
+        return None  # the learning rate is not what makes the steps short
     third = len(losses) // 3
     before, after = float(losses[:third].mean()), float(losses[-third:].mean())
     ratio = run.update_ratio
@@ -135,7 +135,7 @@ def overfitting(run: Evidence) -> Finding | None:
     changes = {"steps": at} if at and run.recipe else {}
     return Finding(
         "overfitting",
-        f"The network learns its samples by heart: the validation loss was {number(low)} at step "
+        f"The network memorizes its samples: the validation loss was {number(low)} at step "
         f"{at:,} and is {number(end)} now, while the training loss fell from {number(train[best])} "
         f"to {number(tail(train))}.",
         remedy("Stop earlier", changes) + " More samples, weight decay or a smaller network "

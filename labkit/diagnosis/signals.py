@@ -1,4 +1,4 @@
-"""What flows through the network: activations and gradients that explode or vanish."""
+"""Findings from the signals: activations and gradients that explode or vanish."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def vanishing_gradients(run: Evidence) -> Finding | None:
             change(random_start, run),
         )
     if run.lr > (usual := usual_lr(run.recipe)):
-        changes = changes | {"lr": usual}  # too long for gradients that do arrive
+        changes = changes | {"lr": usual}  # the rate is too high once gradients do arrive
     return Finding(
         "vanishing_gradients",
         f"The gradient shrinks on its way back: in {first.layers[0]} it is {number(ratio)} times "

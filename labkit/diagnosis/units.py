@@ -1,4 +1,4 @@
-"""What units do: dead ones, which answer 0 to everything, and saturated ones."""
+"""Findings from the units: dead ones, which give 0 for every sample, and saturated ones."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from labkit.training.remedies import Changes, random_start, shorter_steps, usual
 
 DEAD = 0.7  # of a layer's units; healthy training may kill half of a narrow layer
 SATURATED_START = 0.6  # of a layer's activations; well-sized weights saturate 6 % at most
-SATURATED_END = 0.9  # trained units may answer -1 or 1 to most inputs, and do it rightly
+SATURATED_END = 0.9  # trained units may give -1 or 1 for most inputs, and be right
 UNLEARNT = 0.5  # of a guess's loss: a saturated network below it has learnt to be sure
 
 
 def dead_from_the_start(run: Evidence) -> Finding | None:
-    """ReLU units that the initial weights keep from ever answering."""
+    """ReLU units that the initial weights keep from ever being active."""
     return _dead(run, run.start)
 
 
@@ -49,8 +49,8 @@ def _dead(run: Evidence, flow: Flow | None) -> Finding | None:
         )
     return Finding(
         "dead_relus",
-        f"{share:.0%} of the ReLU units of {layer} are dead at step {flow.step:,}: they answer "
-        "0 to every sample, and no gradient passes them.",
+        f"{share:.0%} of the ReLU units of {layer} are dead at step {flow.step:,}: they give "
+        "0 for every sample, and no gradient passes them.",
         remedy(words, changes),
         {
             "step": flow.step,
@@ -75,18 +75,18 @@ def saturated_at_the_end(run: Evidence) -> Finding | None:
 
 
 def _saturated(
-    run: Evidence, flow: Flow | None, limit: float, cure: Callable[[Recipe], Changes]
+    run: Evidence, flow: Flow | None, limit: float, make: Callable[[Recipe], Changes]
 ) -> Finding | None:
     if flow is None or not max([0.0, *flow.saturated]) >= limit:
         return None
     assert run.recipe is not None
     share = max(flow.saturated)
     layer = flow.layers[flow.saturated.index(share)]
-    changes = cure(run.recipe)
+    changes = make(run.recipe)
     words = "Start from smaller weights" if "lr" not in changes else "Take shorter steps"
     return Finding(
         "saturated_units",
-        f"{share:.0%} of the answers of {layer} are saturated at step {flow.step:,}: the "
+        f"{share:.0%} of the activations of {layer} are saturated at step {flow.step:,}: the "
         f"{run.recipe.activation} is flat there and lets almost no gradient pass.",
         remedy(words, changes),
         {

@@ -1,4 +1,4 @@
-"""What the weights themselves show: frozen ones, and units that are copies."""
+"""Findings from the weights: frozen ones, and units that are copies of each other."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def frozen(run: Evidence) -> Finding | None:
     zero = not any(weights[t].any() for t in stuck)
     flow = run.start
     if not zero and flow and max([0.0, *flow.dead]) >= DEAD:
-        return None  # dead units tell more
+        return None  # dead units explain it better
     if gradient > 0:
         why = (
             f"steps of {number(run.lr)} times a gradient of at most {number(gradient)} are lost in "
@@ -49,7 +49,7 @@ def frozen(run: Evidence) -> Finding | None:
 
 
 def symmetric(run: Evidence) -> Finding | None:
-    """Units of a layer that began equal and are equal still."""
+    """Units of a layer that began equal and are still equal."""
     first, last = run.history.weights(0), run.history.weights()
     for tensor in run.hidden:
         bias = tensor.removesuffix("weight") + "bias"
@@ -77,6 +77,6 @@ def symmetric(run: Evidence) -> Finding | None:
 
 
 def _rows(weights: dict[str, np.ndarray], tensor: str, bias: str) -> list[np.ndarray]:
-    """What comes into each unit: its weights, and its bias where there is one."""
+    """The parameters of each unit: its weights, and its bias where there is one."""
     matrix = weights[tensor].reshape(len(weights[tensor]), -1)
     return [matrix, weights[bias]] if bias in weights else [matrix]

@@ -1,4 +1,4 @@
-"""How findings speak: numbers, names of layers, and changes spelled out."""
+"""The words of findings: names of layers, and changes spelled out."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from labkit.diagnosis.evidence import Evidence
 from labkit.training.remedies import Changes
 
 
-def change(cure: Callable[..., Changes], run: Evidence, *more: float) -> Changes:
-    """The changes of a cure from `labkit.training.remedies`; none for a run without a recipe."""
-    return cure(run.recipe, *more) if run.recipe is not None else {}
+def change(make: Callable[..., Changes], run: Evidence, *more: float) -> Changes:
+    """The changes of a remedy from `labkit.training.remedies`; none for a run without a recipe."""
+    return make(run.recipe, *more) if run.recipe is not None else {}
 
 
 def remedy(words: str, changes: Changes) -> str:
     """What to do, in words and as the changes spell it."""
-    told = ", ".join(f"{name}={_told(value)}" for name, value in changes.items())
-    return f"{words}: {told}." if told else f"{words}."
+    spelled = ", ".join(f"{name}={_spelled(value)}" for name, value in changes.items())
+    return f"{words}: {spelled}." if spelled else f"{words}."
 
 
-def _told(value: object) -> str:
+def _spelled(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value or "its defaults")
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from labkit.core.errors import LabError, unknown
 from labkit.figures import backward_pass, updates_loss
 from labkit.toys.gradients.backprop import (
-    BENDS,
     STAGES,
+    TINY_ACTIVATIONS,
     TOO_LARGE,
     Number,
     Pass,
@@ -126,7 +126,7 @@ class BackpropPanel:
             "output": f"the network says {y}",
             "error": f"it says {y}, wanted was {t}: the loss is {short(trace.loss)}",
             "back_output": f"the loss changes by {short(trace['dL/dy'])} per unit of output",
-            "back_hidden": "through the weights v, then through the bend",
+            "back_hidden": "through the weights v, then through the activation",
             "back_inputs": "the unit's gradient times what came in",
             "step": f"each weight moves against its gradient, times lr = {self.lr:g}",
         }
@@ -162,9 +162,9 @@ class BackpropPanel:
             *LR, self.lr, description="lr", tooltip="learning rate: how far a step goes", **narrow
         )
         self.controls["activation"] = widgets.Dropdown(
-            options=list(BENDS),
+            options=list(TINY_ACTIVATIONS),
             value=self.network.activation,
-            description="bend",
+            description="activation",
             tooltip="the activation of the hidden units",
             **narrow,
         )

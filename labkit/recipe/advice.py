@@ -1,4 +1,4 @@
-"""Advice on a recipe that can be trained, but does not do all that it seems to."""
+"""Advice on recipes that can be trained, but do not do all that they seem to."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from labkit.recipe.recipe import Recipe
 
 
 def advice(recipe: Recipe) -> list[str]:
-    """What a person should know about a combination that works, but not as it seems.
+    """What to know about a combination that works, but not as it seems.
 
     Returns:
         One or two sentences each; nothing where there is nothing to say.
@@ -35,12 +35,12 @@ def advice(recipe: Recipe) -> list[str]:
         others = [f"{key} ({ndim}-D)" for key, ndim in weights.items() if ndim != 2]
         if not matrices:
             notes.append(
-                f"{name} moves matrices, and no weight here is one: adamw does all the work. "
+                f"{name} updates matrices, and no weight here is one: adamw updates them all. "
                 "Choose adamw."
             )
         elif others:
             notes.append(
-                f"{name} moves matrices, here {', '.join(matrices)} alone. What is no matrix is "
+                f"{name} updates matrices, here {', '.join(matrices)} alone. The rest is "
                 f"left to adamw: {', '.join(others)}, and the biases."
             )
     return notes

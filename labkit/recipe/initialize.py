@@ -93,7 +93,7 @@ def _fans(weight: Tensor) -> tuple[int, int]:
 def pytorch(
     network: nn.Module, gains: Sequence[float], inputs: Tensor, generator: Generator
 ) -> None:
-    """What PyTorch does when nobody chooses."""
+    """PyTorch's default for linear and convolutional layers."""
     for _, layer in weight_layers(network):
         init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)  # type: ignore[arg-type]
         if layer.bias is not None:
@@ -127,7 +127,7 @@ def constant(
 
 @INITS.register("all_equal", formula="w = gain/√fan_in", source="Goodfellow et al. 2016, 8.4")
 def all_equal(weight: Tensor, gain: float, generator: Generator) -> None:
-    """A sensible size, but the same for all: units start, and stay, identical."""
+    """A sensible size, but the same for all weights: units start, and stay, identical."""
     init.constant_(weight, gain / math.sqrt(_fans(weight)[0]))
 
 
@@ -244,7 +244,7 @@ def lsuv(
     tolerance: Annotated[float, knob(0.001, 0.5, step=0.01, help="on the unit variance")] = 0.02,
     tries: Annotated[int, knob(1, 50, help="rescalings per layer at most")] = 10,
 ) -> None:
-    """Asks the data: each layer in turn is scaled until its output has unit variance."""
+    """Measures on data: each layer in turn is scaled until its output has unit variance."""
     signal = inputs[:256]
     for module in network.children():
         if isinstance(module, nn.Linear | nn.Conv2d):

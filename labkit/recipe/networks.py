@@ -53,7 +53,7 @@ def mlp(hidden: tuple[int, ...], activation: Callable[[], nn.Module], data: Data
 
 @NETWORKS.register("cnn", images_only=True)
 def cnn(hidden: tuple[int, ...], activation: Callable[[], nn.Module], data: Data) -> nn.Sequential:
-    """3x3 convolutions, each halving the picture; `hidden` gives their channels."""
+    """3x3 convolutions, each halving the image; `hidden` gives their channels."""
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     channels, size, _ = data.input_shape
     for i, units in enumerate(hidden, start=1):

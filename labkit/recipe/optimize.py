@@ -46,7 +46,7 @@ def sgd(params: Params, lr: float, weight_decay: float) -> optim.Optimizer:
 def momentum(
     params: Params, lr: float, weight_decay: float, *, momentum: Momentum = 0.9
 ) -> optim.Optimizer:
-    """A heavy ball: steps add up where gradients agree."""
+    """Steps add up where gradients agree, as for a heavy ball."""
     return optim.SGD(params, lr=lr, weight_decay=weight_decay, momentum=momentum)
 
 
@@ -171,7 +171,7 @@ def adadelta(
     rho: Annotated[float, knob(0.0, 0.999, step=0.01, help="memory of both averages")] = 0.9,
     eps: Eps = 1e-6,
 ) -> optim.Optimizer:
-    """Finds its own unit for the step; learning rates near 1 suit it."""
+    """Adapts its own step size; learning rates near 1 suit it."""
     return optim.Adadelta(params, lr, rho, eps, weight_decay)
 
 

@@ -70,7 +70,7 @@ def cosine(optimizer: optim.Optimizer, steps: int, *, final: Low = 0.0) -> lr_sc
 def warmup_cosine(
     optimizer: optim.Optimizer, steps: int, *, warmup: Share = 0.1, final: Low = 0.0
 ) -> lr_scheduler.LRScheduler:
-    """The usual recipe of large models: up in a line, down in a wave."""
+    """Usual for large models: a linear rise, then half a cosine wave down."""
     span = max(1, round(warmup * steps))
     up = lr_scheduler.LinearLR(optimizer, 1 / (span + 1), total_iters=span)
     down = lr_scheduler.CosineAnnealingLR(optimizer, max(1, steps - span), final)
@@ -108,7 +108,7 @@ def polynomial(
     *,
     power: Annotated[float, knob(0.1, 5.0, step=0.1, help="1 is a straight line")] = 1.0,
 ) -> lr_scheduler.LRScheduler:
-    """A straight or bent line down to zero."""
+    """A straight or curved line down to zero."""
     return lr_scheduler.PolynomialLR(optimizer, max(1, steps), power)
 
 

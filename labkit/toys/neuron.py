@@ -1,4 +1,4 @@
-"""One neuron with two knobs: the smallest thing that has weights to tune."""
+"""One neuron with a weight and a bias: the smallest model that can be trained."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Neuron:
         return np.array(path)
 
     def best(self) -> tuple[float, float]:
-        """The least-squares solution: nobody can do better on these points."""
+        """The least-squares solution: no line has a lower loss on these points."""
         x, y = self.points()
         weight, bias = np.polyfit(x, y, 1)
         return float(weight), float(bias)

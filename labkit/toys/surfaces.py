@@ -1,4 +1,4 @@
-"""Toy loss surfaces over two weights, with minima that everybody knows.
+"""Toy loss surfaces over two weights, with known minima.
 
 A SURFACES entry is `value(x, y, *, its own arguments)`: the loss, elementwise over two
 tensors of one shape. Its traits are `minima` and `saddles` (positions; every minimum has
@@ -24,7 +24,7 @@ from labkit.core.registry import Entry, Registry
 SURFACES = Registry("surface")
 
 Point = tuple[float, float]
-FAR = 1000.0  # times the highest loss in view: a walk that gets there does not come back
+FAR = 1000.0  # times the highest loss in view: a walk that gets there has diverged
 
 
 def _up_the_wall(angle: float, **_: Any) -> Point:
@@ -36,7 +36,7 @@ def _up_the_wall(angle: float, **_: Any) -> Point:
 @SURFACES.register(
     "ravine",
     formula="(u² + κv²)/2",
-    source="steepest descent's classic, as in Polyak 1964",
+    source="the classic example for steepest descent, as in Polyak 1964",
     minima=((0.0, 0.0),),
     saddles=(),
     start=_up_the_wall,
@@ -185,7 +185,7 @@ class Surface:
 
     @property
     def entry(self) -> Entry:
-        """What the registry says of it: formula, source, description."""
+        """Its registry entry: formula, source, description."""
         return SURFACES[self.name]
 
     @property
@@ -200,7 +200,7 @@ class Surface:
 
     @property
     def start(self) -> Point:
-        """A place from which the walk is worth watching."""
+        """A starting point that shows what is typical of the surface."""
         start = self.entry.traits["start"]
         return (
             start(**self.entry.arguments(**self.arguments).model_dump())

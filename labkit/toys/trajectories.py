@@ -1,4 +1,4 @@
-"""Walks of optimizers over toy surfaces: every position, and what the optimizer remembered."""
+"""Paths of optimizers over toy surfaces: every position, and the optimizer's state."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from labkit.training.custom_optimizer import Handmade, Step, check_signature
 MOST_STEPS = 10_000
 ROUND = (1, 1.25, 1.6, 2, 2.5, 3.2, 4, 5, 6.3, 8)  # Renard's R10: even on a log scale
 RATES = tuple(float(f"{digit}e{decade}") for decade in range(-4, 1) for digit in ROUND)
-"""Learning rates that `tune` tries; of optimizers that must walk alone, every third."""
+"""Learning rates that `tune` tries; of optimizers whose rates cannot run together, every third."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def _checked(
     start: Point | None,
     arguments: Mapping[str, Any] | None,
 ) -> tuple[Surface, Point]:
-    """Where a walk begins, if it can."""
+    """Where a walk starts, checked."""
     ground = surface(place)
     if not 1 <= steps <= MOST_STEPS:
         raise LabError(f"steps={steps} is not allowed: give a whole number from 1 to {MOST_STEPS}")
@@ -141,7 +141,7 @@ def _checked(
         check_signature(optimizer)
     loss = ground.loss(begin)
     if not loss <= ground.far:
-        raise LabError(f"start={begin} lies too far out on {ground.name}: its loss is {loss:.3g}")
+        raise LabError(f"start={begin} is too far away on {ground.name}: its loss is {loss:.3g}")
     return ground, begin
 
 
@@ -227,7 +227,7 @@ def tune(
     start: Point | None = None,
     optimizer_args: Mapping[str, Any] | None = None,
 ) -> float:
-    """The learning rate with which an optimizer gets lowest: the fair one for a comparison.
+    """The learning rate with which an optimizer reaches the lowest loss: for fair comparisons.
 
     It tries ten in every decade from 0.0001 to 8 and takes the lowest mean loss over
     the last tenth of the steps (so that no lucky last step wins); of rates that all arrive,
@@ -302,7 +302,7 @@ def _together(
     return np.where(gone, math.inf, curve)
 
 
-# --- what optimizers remember ------------------------------------------------------------
+# --- the optimizers' state ------------------------------------------------------------
 
 
 def _memory(optimizer: optim.Optimizer, weights: Tensor, number: int) -> dict[str, np.ndarray]:
@@ -375,7 +375,7 @@ def _rooted(name: str) -> Use:
     return use
 
 
-# What a step makes of the memory. LBFGS turns the gradient, Rprop ignores its size, and
+# The factor on each weight. LBFGS turns the gradient, Rprop ignores its size, and
 # Adadelta has moved its numerator by the time it can be read: for them there is no factor.
 USES: dict[type[optim.Optimizer], Use] = {
     optim.SGD: _sgd,

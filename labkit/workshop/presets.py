@@ -133,12 +133,12 @@ _preset(
     ),
     kind="exploding_gradients",
     question="Tanh keeps every activation between -1 and 1. Does it keep gradients small, too?",
-    look="At first the early layers' gradients tower above the late ones'; then all is spoilt.",
+    look="At first the early layers' gradients are far above the late ones'; then all is lost.",
     view="gradients",
 )
 _preset(
     "dead_relus",
-    "Units that never answer",
+    "Dead units",
     Recipe(task="digits", hidden=(32, 32), activation="relu", lr=0.5, steps=300),
     kind="dead_relus",
     question="A ReLU whose input is below zero for every sample: how can it come back?",
@@ -166,7 +166,7 @@ _preset(
 )
 _preset(
     "oscillating",
-    "Steps too long: to and fro",
+    "Steps too long: oscillation",
     Recipe(task="regression", lr=1.0, steps=400),
     kind="lr_too_high_oscillating",
     question="Each step jumps across the valley. Where does the next one land?",
@@ -175,7 +175,7 @@ _preset(
 )
 _preset(
     "diverging",
-    "Steps too long: away",
+    "Steps too long: divergence",
     Recipe(task="digits", optimizer="sgd", lr=10.0, steps=300),
     kind="lr_too_high_diverging",
     question="With a learning rate of 10: how many of the ten digits will it tell apart?",
@@ -205,7 +205,7 @@ _preset(
 )
 _preset(
     "overfitting",
-    "Learnt by heart",
+    "Memorized samples",
     Recipe(
         task="circles",
         samples=120,

@@ -125,5 +125,5 @@ def test_a_row_of_the_table(runs):
 
 def test_what_cannot_be_judged_says_so():
     curve = Recipe(task="regression", steps=2)
-    with pytest.raises(LabError, match="'regression' has no classes to get right"):
+    with pytest.raises(LabError, match="'regression' has no classes, so it has no accuracy"):
         accuracy(curve, fit(curve).flat())

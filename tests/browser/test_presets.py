@@ -26,7 +26,7 @@ SAID = {
     "lr_too_high_diverging": "The loss went up instead of down",
     "diverged": "Training ended at step",
     "lr_too_low": "still falling, but slowly",
-    "overfitting": "learns its samples by heart",
+    "overfitting": "memorizes its samples",
 }
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from labkit import figures
 from labkit.panels.live_figure import pack
-from labkit.toys.gradients.backprop import BENDS, STAGES, WEIGHTS, TinyNetwork
+from labkit.toys.gradients.backprop import STAGES, TINY_ACTIVATIONS, WEIGHTS, TinyNetwork
 
 TRACE = TinyNetwork.draw(0).run(1.0, -0.5, 1.0)
 NEXT, MOVED = TRACE.step(0.1)
@@ -31,7 +31,7 @@ def hovers(spec):
     return [text for t in spec["data"] for text in t.get("customdata", []) if text]
 
 
-@pytest.mark.parametrize("activation", BENDS)
+@pytest.mark.parametrize("activation", TINY_ACTIVATIONS)
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_stage_is_a_valid_figure(stage, activation):
     made = spec(stage, TinyNetwork.draw(3, activation).run(0.0, 2.0, -1.0), caption="Here")

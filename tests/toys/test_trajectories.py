@@ -214,7 +214,7 @@ def test_what_a_learner_does_wrong_names_the_step():
         (lambda: walk(TEN, "sgd", math.nan), "lr=nan is not allowed"),
         (lambda: walk(TEN, "sgd", 0.1, steps=0), "steps=0 is not allowed"),
         (lambda: walk(TEN, "sgd", 0.1, start=(math.inf, 0)), "is not a place"),
-        (lambda: walk(TEN, "sgd", 0.1, start=(1e9, 0)), "too far out"),
+        (lambda: walk(TEN, "sgd", 0.1, start=(1e9, 0)), "too far away"),
         (lambda: walk(TEN, "adam", 0.1, optimizer_args={"beta3": 1}), "did you mean 'beta"),
         (lambda: walk(TEN, 3, 0.1), "a step is a function"),
     ],

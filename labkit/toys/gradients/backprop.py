@@ -2,7 +2,7 @@
 
 Two inputs `x1 x2`, two hidden units `z1 z2 -> a1 a2`, one output `y`, a target `t`, and the
 squared error as loss. `wji` leads from input i to hidden unit j. All arithmetic is plain
-Python; torch is asked only for a second opinion (`autograd`).
+Python; torch is used for comparison only (`autograd`).
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ MISTAKES = {
     "none": "nothing is wrong",
     "factor": "the 2 of the squared error is forgotten",
     "sign": "the minus sign is lost: t - y instead of y - t",
-    "activation_slope": "the bend's slope f'(z) is forgotten",
+    "activation_slope": "the activation's slope f'(z) is forgotten",
     "index": "w12 is given the gradient of w11",
     "bias": "the biases b1 and b2 are forgotten",
 }
-TOO_LARGE = 1e12  # a loss beyond this has diverged: its numbers no longer fit the picture
+TOO_LARGE = 1e12  # a loss beyond this counts as diverged: its numbers no longer fit the picture
 
 
 @dataclass(frozen=True)
-class Bend:
+class TinyActivation:
     """An activation: its value at z, its slope there from z and a, and both as formulas."""
 
     value: Callable[[float], float]
@@ -57,10 +57,12 @@ def _sigmoid(z: float) -> float:
     return 1 / (1 + math.exp(-z)) if z >= 0 else math.exp(z) / (1 + math.exp(z))
 
 
-BENDS = {
-    "tanh": Bend(math.tanh, lambda z, a: 1 - a * a, "tanh({z})", "1 - {a}²"),
-    "sigmoid": Bend(_sigmoid, lambda z, a: a * (1 - a), "1/(1 + e^-{z})", "{a}·(1 - {a})"),
-    "relu": Bend(
+TINY_ACTIVATIONS = {
+    "tanh": TinyActivation(math.tanh, lambda z, a: 1 - a * a, "tanh({z})", "1 - {a}²"),
+    "sigmoid": TinyActivation(
+        _sigmoid, lambda z, a: a * (1 - a), "1/(1 + e^-{z})", "{a}·(1 - {a})"
+    ),
+    "relu": TinyActivation(
         lambda z: max(0.0, z),
         lambda z, a: 1.0 if z > 0 else 0.0,
         "max(0, {z})",
@@ -76,7 +78,7 @@ def say(value: float, digits: int = 3) -> str:
 
 
 def short(value: float, digits: int = 3) -> str:
-    """A number in few characters; what is not quite zero does not read as zero."""
+    """A number in few characters; a number that is not zero never reads as zero."""
     value = value or 0.0  # no "-0"
     if value != 0 and abs(value) < 0.5 * 10**-digits:
         return f"{value:.0e}".replace("e-0", "e-")
@@ -97,7 +99,7 @@ class Number:
     @property
     def text(self) -> str:
         """All in one line: `a1 = tanh(z1) = tanh(0.5) = 0.462`."""
-        # A mere copy (`dL/dc = dL/dy`) is not filled in: its value says it.
+        # A plain copy (`dL/dc = dL/dy`) has no values to fill in.
         filled = self.filled if re.search(r"[·²(+]|-\d| ", self.filled[1:]) else ""
         parts = (self.name, self.formula, filled, short(self.value, 4))
         return " = ".join(part for part in parts if part)
@@ -128,8 +130,8 @@ class TinyNetwork:
     activation: str = "tanh"
 
     def __post_init__(self) -> None:
-        if self.activation not in BENDS:
-            raise LabError(unknown("activation", self.activation, BENDS))
+        if self.activation not in TINY_ACTIVATIONS:
+            raise LabError(unknown("activation", self.activation, TINY_ACTIVATIONS))
         for name, value in self.weights.items():
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise LabError(f"{name}={value!r}: give a number such as 0.5")
@@ -158,7 +160,7 @@ class TinyNetwork:
 
     def predict(self, x1: float, x2: float) -> float:
         """The output for one pair of inputs."""
-        f = BENDS[self.activation].value
+        f = TINY_ACTIVATIONS[self.activation].value
         a1 = f(self.w11 * x1 + self.w12 * x2 + self.b1)
         a2 = f(self.w21 * x1 + self.w22 * x2 + self.b2)
         return self.v1 * a1 + self.v2 * a2 + self.c
@@ -181,8 +183,8 @@ class TinyNetwork:
             for name, value in (("x1", x1), ("x2", x2), ("t", target), *self.weights.items())
         }
         sheet = _Sheet(numbers)
-        _forward(sheet, BENDS[self.activation])
-        _backward(sheet, BENDS[self.activation], mistake)
+        _forward(sheet, TINY_ACTIVATIONS[self.activation])
+        _backward(sheet, TINY_ACTIVATIONS[self.activation], mistake)
         return Pass(self, numbers, mistake)
 
 
@@ -192,7 +194,7 @@ _FIRST = re.compile(r"^\((-[^()]*)\)(?!²)")  # brackets that nothing stands bef
 
 
 class _Sheet:
-    """Where a pass is worked out: each formula is kept with the numbers it was given."""
+    """A pass while it is computed: each formula is kept with the numbers in it."""
 
     def __init__(self, numbers: dict[str, Number]) -> None:
         self.numbers = numbers
@@ -209,18 +211,18 @@ class _Sheet:
         self.numbers[name] = Number(name, value, formula, filled, stage)
 
 
-def _forward(sheet: _Sheet, bend: Bend) -> None:
+def _forward(sheet: _Sheet, activation: TinyActivation) -> None:
     for j in "12":
         z = sheet[f"w{j}1"] * sheet["x1"] + sheet[f"w{j}2"] * sheet["x2"] + sheet[f"b{j}"]
         sheet.put("hidden", f"z{j}", f"w{j}1·x1 + w{j}2·x2 + b{j}", z)
-        sheet.put("hidden", f"a{j}", bend.formula.format(z=f"z{j}"), bend.value(z))
+        sheet.put("hidden", f"a{j}", activation.formula.format(z=f"z{j}"), activation.value(z))
     y = sheet["v1"] * sheet["a1"] + sheet["v2"] * sheet["a2"] + sheet["c"]
     sheet.put("output", "y", "v1·a1 + v2·a2 + c", y)
     sheet.put("error", "error", "y - t", y - sheet["t"])
     sheet.put("error", "loss", "error²", sheet["error"] * sheet["error"])
 
 
-def _backward(sheet: _Sheet, bend: Bend, mistake: str) -> None:
+def _backward(sheet: _Sheet, activation: TinyActivation, mistake: str) -> None:
     """The chain rule, from the loss back to the first weights; with one mistake if asked."""
     error = sheet["error"]
     formula, slope = {
@@ -232,14 +234,14 @@ def _backward(sheet: _Sheet, bend: Bend, mistake: str) -> None:
         sheet.put("back_output", f"dL/dv{j}", f"dL/dy·a{j}", slope * sheet[f"a{j}"])
     sheet.put("back_output", "dL/dc", "dL/dy", slope)
     for j in "12":
-        to_a, bent = slope * sheet[f"v{j}"], bend.slope(sheet[f"z{j}"], sheet[f"a{j}"])
+        to_a, local = slope * sheet[f"v{j}"], activation.slope(sheet[f"z{j}"], sheet[f"a{j}"])
         sheet.put("back_hidden", f"dL/da{j}", f"dL/dy·v{j}", to_a)
-        formula = bend.slope_formula.format(z=f"z{j}", a=f"a{j}")
-        sheet.put("back_hidden", f"f'(z{j})", formula, bent)
+        formula = activation.slope_formula.format(z=f"z{j}", a=f"a{j}")
+        sheet.put("back_hidden", f"f'(z{j})", formula, local)
         if mistake == "activation_slope":
             sheet.put("back_hidden", f"dL/dz{j}", f"dL/da{j}", to_a)
         else:
-            sheet.put("back_hidden", f"dL/dz{j}", f"dL/da{j}·f'(z{j})", to_a * bent)
+            sheet.put("back_hidden", f"dL/dz{j}", f"dL/da{j}·f'(z{j})", to_a * local)
     for j in "12":
         to_z = sheet[f"dL/dz{j}"]
         for i in "12":
@@ -289,7 +291,7 @@ class Pass:
         return [number for number in self.numbers.values() if number.stage == stage]
 
     def step(self, lr: float) -> tuple[TinyNetwork, list[Number]]:
-        """Every weight moved against its gradient: the new network, and how it came about.
+        """Every weight moved against its gradient: the new network, and how each was computed.
 
         Args:
             lr: learning rate.
@@ -347,9 +349,9 @@ def autograd(network: TinyNetwork, x1: float, x2: float, target: float) -> dict[
     v, c = leaf([n.v1, n.v2]), leaf([n.c])
     inputs = torch.tensor([x1, x2], dtype=torch.float64)
     z = F.linear(inputs, w, b)
-    bend = {"tanh": torch.tanh, "sigmoid": torch.sigmoid, "relu": torch.relu}[n.activation]
-    (slope,) = torch.autograd.grad(bend(z).sum(), z, retain_graph=True)
-    a = bend(z)
+    activation = {"tanh": torch.tanh, "sigmoid": torch.sigmoid, "relu": torch.relu}[n.activation]
+    (slope,) = torch.autograd.grad(activation(z).sum(), z, retain_graph=True)
+    a = activation(z)
     y = F.linear(a, v[None], c)
     loss = F.mse_loss(y, torch.tensor([target], dtype=torch.float64))
     for tensor in (z, a, y):

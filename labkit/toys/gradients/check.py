@@ -1,4 +1,4 @@
-"""Is this gradient right? Two independent ways to the same number, compared.
+"""Is this gradient right? It is compared with central differences, which are independent.
 
 A derivative is the limit of `(L(w + ε) - L(w - ε)) / 2ε`. Computed as it stands (central
 differences, with two forward passes for each weight) it is slow, and it cannot share a
@@ -50,13 +50,13 @@ class GradientCheck:
 
     The relative error of a tensor is its largest difference divided by its largest
     gradient (given or measured). A tensor whose gradients are below 1/10,000 of the
-    network's largest is held to that much: smaller ones drown in rounding.
+    network's largest is held to that much: below that, rounding dominates.
 
     Attributes:
         tensors: one entry a tensor.
         eps: how far each weight was moved, both ways.
         tolerance: the relative error above which the check fails.
-        note: what else a reader should know, or nothing.
+        note: a remark for the reader, or nothing.
     """
 
     tensors: list[Checked]

@@ -25,7 +25,7 @@ class Checkable(Protocol):
     """Something with weights by name, a loss, and a gradient that is to be checked.
 
     Attributes:
-        note: what a reader should know where the check fails, or nothing.
+        note: a remark for the reader where the check fails, or nothing.
     """
 
     note: str
@@ -70,14 +70,14 @@ class Tiny:
         # The same forward pass with every number rounded.
         n = {k: self.kind(v) for k, v in {**self.network.weights, **changes}.items()}
         x1, x2 = map(self.kind, self.x)
-        bends: dict[str, Callable[[Any], Any]] = {
+        activations: dict[str, Callable[[Any], Any]] = {
             "tanh": np.tanh,
             "sigmoid": lambda z: self.kind(1) / (self.kind(1) + np.exp(-z)),
             "relu": lambda z: np.maximum(z, self.kind(0)),
         }
-        bend = bends[self.network.activation]
-        a1 = bend(n["w11"] * x1 + n["w12"] * x2 + n["b1"])
-        a2 = bend(n["w21"] * x1 + n["w22"] * x2 + n["b2"])
+        act = activations[self.network.activation]
+        a1 = act(n["w11"] * x1 + n["w12"] * x2 + n["b1"])
+        a2 = act(n["w21"] * x1 + n["w22"] * x2 + n["b2"])
         return (n["v1"] * a1 + n["v2"] * a2 + n["c"] - self.kind(self.target)) ** 2
 
     def place(self, name: str, shape: tuple[int, ...], index: int) -> str:

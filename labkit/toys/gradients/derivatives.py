@@ -122,7 +122,7 @@ def _ask(function: Any, output: np.ndarray, target: float) -> tuple[np.ndarray |
 def _judge(
     name: str, given: np.ndarray, expected: np.ndarray, output: np.ndarray, target: float
 ) -> str:
-    """What is wrong with a learner's slopes, as helpfully as can be; empty if nothing is."""
+    """What is wrong with a learner's slopes; empty if nothing is."""
     scale = np.abs(expected).max()
     wrong = np.abs(given - expected) > 1e-6 * scale
     if not wrong.any():

@@ -57,7 +57,7 @@ def huber(
     "brier", kind="classification", formula="(p - t)², p = 1/(1 + e^-z)", source="Brier 1950"
 )
 def brier(output: Tensor, target: Tensor) -> Tensor:
-    """Squared error of the probability: flat where the answer is surely wrong."""
+    """Squared error of the probability: flat where the network is sure of a wrong answer."""
     return F.mse_loss(torch.sigmoid(output), target, reduction="none")
 
 
@@ -68,7 +68,7 @@ def brier(output: Tensor, target: Tensor) -> Tensor:
     source="Good 1952",
 )
 def bce(output: Tensor, target: Tensor) -> Tensor:
-    """Surprise at the right answer of two: the surer and wronger, the dearer."""
+    """Surprise at the right answer of two: the surer the wrong answer, the larger the loss."""
     return F.binary_cross_entropy_with_logits(output, target, reduction="none")
 
 
@@ -82,7 +82,7 @@ def cross_entropy(
     output: Tensor,
     target: Tensor,
     *,
-    classes: Annotated[int, knob(2, 100, help="how many answers there are")] = 10,
+    classes: Annotated[int, knob(2, 100, help="number of classes")] = 10,
 ) -> Tensor:
     """Surprise at the right answer of many: one class has the logit z, the others 0."""
     scores = torch.cat([output[..., None], output.new_zeros(*output.shape, classes - 1)], dim=-1)
@@ -104,10 +104,10 @@ def focal(
     output: Tensor,
     target: Tensor,
     *,
-    gamma: Annotated[float, knob(0.0, 8.0, step=0.1, help="how little easy answers count")] = 2.0,
+    gamma: Annotated[float, knob(0.0, 8.0, step=0.1, help="focusing parameter γ")] = 2.0,
     alpha: Annotated[float, knob(0.0, 1.0, step=0.05, help="weight of yes against no")] = 0.25,
 ) -> Tensor:
-    """Cross-entropy that forgets what is easy: for few objects in much background."""
+    """Cross-entropy in which easy answers count little: for few objects in much background."""
     surprise = bce(output, target)
     probability = torch.sigmoid(output)
     # 1 - p of the right answer, as the sigmoid of the other's logit: exact where p is almost 1.

@@ -9,9 +9,9 @@ import pytest
 import labkit
 from labkit.core.errors import LabError
 from labkit.toys.gradients.backprop import (
-    BENDS,
     MISTAKES,
     STAGES,
+    TINY_ACTIVATIONS,
     WEIGHTS,
     Number,
     TinyNetwork,
@@ -20,7 +20,7 @@ from labkit.toys.gradients.backprop import (
     short,
 )
 
-CASES = [(seed, activation) for seed in range(4) for activation in BENDS]
+CASES = [(seed, activation) for seed in range(4) for activation in TINY_ACTIVATIONS]
 X = (0.9, -0.6)
 
 
@@ -36,7 +36,7 @@ def test_every_number_is_autograds(seed, activation):
     assert set(trace.gradient) == set(WEIGHTS)
 
 
-@pytest.mark.parametrize("activation", BENDS)
+@pytest.mark.parametrize("activation", TINY_ACTIVATIONS)
 def test_the_forward_pass_in_matrices(activation):
     n = TinyNetwork.draw(5, activation)
     f = {
@@ -197,7 +197,7 @@ def test_drawn_weights_are_readable_and_repeat():
 
 
 def test_saturated_and_huge_inputs_stay_numbers():
-    for activation in BENDS:
+    for activation in TINY_ACTIVATIONS:
         trace = TinyNetwork.draw(0, activation).run(1e6, -1e6, 0.0)
         assert all(math.isfinite(number.value) for number in trace.numbers.values())
         assert all(isinstance(number, Number) for number in trace.numbers.values())

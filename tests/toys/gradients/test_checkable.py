@@ -37,8 +37,8 @@ def tiny(activation: str = "tanh", mistake: str = "none") -> Tiny:
 def tiny_in_torch(one: Tiny) -> dict[str, float]:
     """The gradient of the 2-2-1 network's loss, by autograd."""
     w = {k: torch.tensor(float(v), requires_grad=True) for k, v in one.network.weights.items()}
-    bend = {"tanh": torch.tanh, "sigmoid": torch.sigmoid, "relu": torch.relu}
-    f, (x1, x2) = bend[one.network.activation], one.x
+    functions = {"tanh": torch.tanh, "sigmoid": torch.sigmoid, "relu": torch.relu}
+    f, (x1, x2) = functions[one.network.activation], one.x
     a1 = f(w["w11"] * x1 + w["w12"] * x2 + w["b1"])
     a2 = f(w["w21"] * x1 + w["w22"] * x2 + w["b2"])
     ((w["v1"] * a1 + w["v2"] * a2 + w["c"] - one.target) ** 2).backward()
