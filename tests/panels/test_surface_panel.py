@@ -262,7 +262,7 @@ def test_a_refused_setting_leaves_the_pictures(shown):
     panel = made()
     before = path(shown, panel, "sgd")
     panel._clicked({"x": 1e12, "y": 0.0})
-    assert "too far out" in words(panel.message)
+    assert "too far away" in words(panel.message)
     np.testing.assert_array_equal(path(shown, panel, "sgd"), before)
     panel.rates["adam"].value = 0.02
     assert words(panel.message) == ""
