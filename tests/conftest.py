@@ -19,21 +19,25 @@ no_telemetry()  # tests use the runtimes themselves as well
 settings.register_profile("labkit", deadline=None, derandomize=True)
 settings.load_profile("labkit")
 
-_seconds: Counter[str] = Counter()  # of each file of tests, set-up included
+_tests: Counter[str] = Counter()  # that ran, of each file
+_seconds: Counter[str] = Counter()  # set-up included
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Add up how long files of tests take, with or without pytest-xdist."""
-    _seconds[report.nodeid.partition("::")[0]] += report.duration
+    file = report.nodeid.partition("::")[0]
+    _tests[file] += report.when == "call"
+    _seconds[file] += report.duration
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Keep it where `make quick` finds it."""
+    """Keep it where `make quick` finds it: of each file, how many tests ran and for how long."""
     if session.config.cache and not hasattr(session.config, "workerinput"):
-        known = session.config.cache.get("labkit/seconds", {})
-        # The larger number: one test of a file says little about the whole file.
-        longest = {name: round(max(s, known.get(name, 0)), 1) for name, s in _seconds.items()}
-        session.config.cache.set("labkit/seconds", {**known, **longest})
+        known = session.config.cache.get("labkit/files", {})
+        for file, tests in _tests.items():
+            if tests >= known.get(file, (0,))[0]:  # one test says little about its file
+                known[file] = tests, round(_seconds[file], 1)
+        session.config.cache.set("labkit/files", known)
 
 
 @pytest.fixture(autouse=True, scope="session")

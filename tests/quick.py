@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
-SECONDS = ROOT / ".pytest_cache" / "v" / "labkit" / "seconds"  # of each file of tests
+KNOWN = ROOT / ".pytest_cache" / "v" / "labkit" / "files"  # how many tests, for how many seconds
 BUDGET = 150.0  # seconds on two cores, of which starting takes some
 UNKNOWN = 10.0  # seconds of a file that was never run here
 NEVER = ("tests/browser/", "tests/notebooks/")
@@ -119,17 +119,18 @@ def main(base: str | None = None) -> int:
 
     graph = grimp.build_graph("labkit", cache_dir=None)
     changed = changed_since(base)
+    known = json.loads(KNOWN.read_text(encoding="utf-8")) if KNOWN.exists() else {}
     choice = choose(
         changed,
         lambda name: graph.find_modules_that_directly_import(name) if name in graph.modules else (),
         {path.relative_to(ROOT).as_posix() for path in ROOT.glob("tests/**/test_*.py")},
-        json.loads(SECONDS.read_text(encoding="utf-8")) if SECONDS.exists() else {},
+        {file: seconds for file, (_, seconds) in known.items()},
     )
-    print(f"{len(changed)} files have changed: {len(choice.chosen)} files of tests are run,")
-    print(f"{len(choice.left_out)} more, of modules that import them, and all that need a")
-    print("browser or run notebooks are left to `make test`", flush=True)
-    if choice.left_out:
-        print(f"left out: {' '.join(choice.left_out)}", flush=True)
+    print(f"{len(changed)} files have changed. Files of tests that are run: {len(choice.chosen)}")
+    print(*choice.chosen, sep="\n")
+    print(f"Left to `make test`: {len(choice.left_out)} files that a detour leads to, and all that")
+    print("need a browser or run notebooks", flush=True)
+    print(*choice.left_out, flush=True)
     if not choice.chosen:
         return 0
     workers = ["-n", "2"] if len(choice.chosen) > 1 else []
