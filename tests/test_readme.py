@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import click
+import numpy as np
 import pytest
 import torch
 
 import labkit
 from labkit.cli import main
+from labkit.core.executors import SynchronousExecutor
 from labkit.recipe.initialize import INITS
 from labkit.training.trainer import initial_network
 
@@ -93,3 +97,30 @@ def test_the_example_of_a_new_initializer_works():
         assert torch.equal(sizes, torch.full_like(sizes, 0.3))
     finally:
         INITS.unregister("rademacher")
+
+
+def test_the_example_of_a_new_panel_works():
+    (code,) = [block for block in blocks(CONTRIBUTING, "python") if "(Panel)" in block]
+    assert len(code.strip().splitlines()) <= 60
+    module: dict[str, Any] = {}
+    exec(compile(code, "CONTRIBUTING.md", "exec"), module)
+    make = module["SaturationPanel"]
+    panel = make(executor=SynchronousExecutor())
+    calm = panel.outputs.copy()
+    assert panel.slider.value == 1.0
+    panel.slider.value = 8.0
+    assert np.mean(np.abs(panel.outputs) > 0.97) > 3 * np.mean(np.abs(calm) > 0.97)
+    assert panel.status.value == panel.words()
+    before = panel.outputs
+    panel.buttons["New seed"].click()
+    assert not np.array_equal(panel.outputs, before)
+    panel.inputs = -1
+    panel.slider.value = 2.0
+    assert "ValueError: " in panel.message.value
+    with pytest.raises(ValueError, match="negative"):
+        asyncio.run(panel.finished())
+
+    static = make(8.0, interactive=False)
+    assert not hasattr(static, "widget")
+    (figure,) = static.figures()
+    assert sum(figure.data[0].y) == 1000
