@@ -7,8 +7,9 @@ from labkit.panels.depth_panel import DepthPanel
 from labkit.panels.detect_panel import DetectPanel
 from labkit.panels.finetune_panel import FineTunePanel
 from labkit.panels.gradient_panel import GradientPanel
-from labkit.panels.loss_panel import LossPanel, OutlierPanel
+from labkit.panels.loss_panel import LossPanel
 from labkit.panels.neuron_panel import NeuronPanel
+from labkit.panels.outlier_panel import OutlierPanel
 from labkit.panels.quantize_panel import QuantizePanel
 from labkit.panels.race_panel import RacePanel
 from labkit.panels.surface_panel import SurfacePanel

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from labkit.figures import check_by_eps, gradient_errors
+from labkit.figures.base import Spec
+from labkit.panels.base import Panel
+from labkit.panels.markup import write
 from labkit.toys.gradients.backprop import MISTAKES, TinyNetwork
 from labkit.toys.gradients.check import EPS, GradientCheck, errors_by_eps, gradient_check
 
 if TYPE_CHECKING:
     import ipywidgets
-    import plotly.graph_objects as go
 
 
-class GradientPanel:
+class GradientPanel(Panel):
     """Break the backward pass of a 2-2-1 network, and see what a gradient check says.
 
     Args:
@@ -32,6 +35,8 @@ class GradientPanel:
         LabError: an unknown mistake, or a value out of range.
     """
 
+    pictures = ("errors", "by eps")
+
     def __init__(
         self,
         network: TinyNetwork | None = None,
@@ -43,36 +48,35 @@ class GradientPanel:
         eps: float = EPS,
         interactive: bool = True,
     ) -> None:
+        super().__init__(interactive=interactive)
         self.network = network or TinyNetwork()
         self._data: dict[str, Any] = {"inputs": (x1, x2), "targets": target}
-        self.mistake, self.eps, self.interactive = mistake, eps, interactive
+        self.mistake, self.eps = mistake, eps
         self.check = self._look()
-        if interactive:
-            self._build()
-
-    def figures(self) -> tuple[go.Figure, go.Figure]:
-        """Each tensor's error, and the check's own error against ε."""
-        (bars, bars_words), (curve, curve_words) = self._specs()
-        return gradient_errors(*bars, **bars_words), check_by_eps(*curve, **curve_words)
+        self._open()
 
     def _look(self) -> GradientCheck:
         return gradient_check(self.network, **self._data, mistake=self.mistake, eps=self.eps)
 
-    def _specs(self) -> tuple[Any, Any]:
-        found = errors_by_eps(self.network, **self._data, mistake=self.mistake)
+    # --- pictures ----------------------------------------------------------------------
+
+    def _specs(self) -> dict[str, Spec]:
+        """Each tensor's error, and the check's own error against ε."""
         check = self.check
-        return (
-            ((check.errors, check.tolerance), {"eps": self.eps}),
-            (found, {"at": self.eps}),
-        )
+        found = errors_by_eps(self.network, **self._data, mistake=self.mistake)
+        return {
+            "errors": gradient_errors.spec(check.errors, check.tolerance, eps=self.eps),
+            "by eps": check_by_eps.spec(*found, at=self.eps),
+        }
 
-    def _ipython_display_(self) -> None:
-        from IPython.display import HTML, display
+    def static(self) -> list[Any]:
+        """The verdict and both figures."""
+        from IPython.display import HTML
 
-        if self.interactive:
-            display(self.widget)
-        else:
-            display(HTML(self._verdict()), *self.figures())
+        return [HTML(self._verdict()), *self.figures()]
+
+    def _tell(self) -> None:
+        write(self.status, self._verdict())
 
     def _verdict(self) -> str:
         color = (
@@ -83,20 +87,21 @@ class GradientPanel:
         made = html.escape(f"In the backward pass {MISTAKES[self.mistake]}.")
         return f"{made} <b style='color:{color}'>{html.escape(self.check.message)}</b>"
 
-    def _build(self) -> None:
+    # --- controls ----------------------------------------------------------------------
+
+    def _controls(self) -> list[Any]:
         import ipywidgets as widgets
 
+        from labkit.panels import parts
         from labkit.panels.fields import LogSlider
-        from labkit.panels.live_figure import LiveFigure
 
-        style = {"description_width": "60px"}
-        self.mistakes = widgets.Dropdown(
-            options=[(words, name) for name, words in MISTAKES.items()],
-            value=self.mistake,
-            description="mistake",
-            tooltip="what goes wrong in the backward pass",
-            style=style,
-            layout=widgets.Layout(width="420px"),
+        self.mistakes = parts.menu(
+            "mistake",
+            [(words, name) for name, words in MISTAKES.items()],
+            self.mistake,
+            "what goes wrong in the backward pass",
+            label="60px",
+            width="420px",
         )
         self.size = LogSlider(
             1e-12,
@@ -104,38 +109,19 @@ class GradientPanel:
             self.eps,
             description="ε",
             tooltip="how far each weight is moved, both ways",
-            style=style,
+            style={"description_width": "60px"},
             layout=widgets.Layout(width="320px"),
         )
-        for widget in (self.mistakes, self.size):
-            widget.observe(self._turn, "value")
-        self.status = widgets.HTML()
-        self._bars, self._curve = LiveFigure(), LiveFigure()
-        half = widgets.Layout(flex="1 1 340px", min_width="300px")
-        pictures = [widgets.VBox([picture], layout=half) for picture in (self._bars, self._curve)]
-        wrap = {"flex_flow": "row wrap"}
-        self.widget: ipywidgets.Widget = widgets.VBox(
-            [
-                widgets.HBox([self.mistakes, self.size], layout=wrap),
-                self.status,
-                widgets.HBox(pictures, layout=wrap),
-            ]
-        )
-        self._paint()
+        self.on_edit(self.mistakes, lambda mistake: self._turn(mistake, self.eps))
+        self.on_edit(self.size, lambda eps: self._turn(self.mistake, eps))
+        return [parts.row(self.mistakes, self.size)]
 
-    def _turn(self, _change: Any) -> None:
-        self.mistake, self.eps = self.mistakes.value, self.size.value
+    def _layout(self, controls: Sequence[Any]) -> ipywidgets.Widget:
+        from labkit.panels import parts
+
+        return parts.above(controls, [self.message, self.status], self.live.values())
+
+    def _turn(self, mistake: str, eps: float) -> None:
+        self.mistake, self.eps = mistake, eps
         self.check = self._look()
-        self._paint()
-
-    def _paint(self) -> None:
-        from labkit.panels.live_figure import show_together
-
-        (bars, bars_words), (curve, curve_words) = self._specs()
-        show_together(
-            {
-                self._bars: gradient_errors.spec(*bars, **bars_words),
-                self._curve: check_by_eps.spec(*curve, **curve_words),
-            }
-        )
-        self.status.value = self._verdict()
+        self.paint()

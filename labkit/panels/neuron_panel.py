@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from labkit.figures import neuron_line, neuron_surface
+from labkit.figures.base import Spec
+from labkit.panels.base import Panel
+from labkit.panels.markup import write
 from labkit.toys.neuron import LIMIT, Neuron
 
 if TYPE_CHECKING:
     import ipywidgets
-    import plotly.graph_objects as go
 
 LR = 0.3
 
 
-class NeuronPanel:
+class NeuronPanel(Panel):
     """Turn a neuron's weight and bias by hand, or let the gradient turn them.
 
     Args:
@@ -28,6 +31,8 @@ class NeuronPanel:
         path: every position of the knobs so far, `(k, 2)`.
     """
 
+    pictures = ("line", "surface")
+
     def __init__(
         self,
         neuron: Neuron | None = None,
@@ -36,13 +41,12 @@ class NeuronPanel:
         bias: float = 0.0,
         interactive: bool = True,
     ) -> None:
+        super().__init__(interactive=interactive)
         self.neuron = neuron or Neuron()
-        self.interactive = interactive
         self.path = np.array([[weight, bias]])
         self._points = self.neuron.points()
         self._surface = self.neuron.surface()
-        if interactive:
-            self._build()
+        self._open()
 
     @property
     def weight(self) -> float:
@@ -57,96 +61,63 @@ class NeuronPanel:
         """Mean squared error at the knobs' position."""
         return float(self.neuron.loss(self.weight, self.bias))
 
-    def figures(self) -> tuple[go.Figure, go.Figure]:
+    # --- pictures ----------------------------------------------------------------------
+
+    def _specs(self) -> dict[str, Spec]:
         """The line through the points, and the knobs on the loss surface."""
-        return (
-            neuron_line(*self._points, self.weight, self.bias, self.loss),
-            neuron_surface(*self._surface, self.weight, self.bias, self.path),
+        path = self.path
+        weight, bias = map(float, path[-1])
+        loss = float(self.neuron.loss(weight, bias))
+        return {
+            "line": neuron_line.spec(*self._points, weight, bias, loss),
+            "surface": neuron_surface.spec(*self._surface, weight, bias, path),
+        }
+
+    def _tell(self) -> None:
+        to_weight, to_bias = self.neuron.gradient(self.weight, self.bias)
+        write(
+            self.status,
+            f"loss <b>{self.loss:.4f}</b> · its slope: {to_weight:+.3f} per unit of weight, "
+            f"{to_bias:+.3f} per unit of bias",
         )
 
-    def _ipython_display_(self) -> None:
-        from IPython.display import display
+    # --- controls ----------------------------------------------------------------------
 
-        if self.interactive:
-            display(self.widget)
-        else:
-            display(*self.figures())
+    def _controls(self) -> list[Any]:
+        from labkit.panels import parts
 
-    def _build(self) -> None:
-        import ipywidgets as widgets
-
-        from labkit.panels.live_figure import LiveFigure
-
-        style = {"description_width": "60px"}
+        tips = (
+            "how strongly the input counts, and in which direction",
+            "the neuron's output when the input is zero",
+        )
         self.knobs = tuple(
-            widgets.FloatSlider(
-                value,
-                min=-LIMIT,
-                max=LIMIT,
-                step=0.05,
-                description=name,
-                tooltip=tip,
-                style=style,
-                layout=widgets.Layout(width="320px"),
-            )
-            for name, value, tip in (
-                ("weight", self.weight, "how strongly the input counts, and in which direction"),
-                ("bias", self.bias, "what the neuron says when the input is zero"),
+            parts.slider(name, value, (-LIMIT, LIMIT), 0.05, tip, label="60px")
+            for name, value, tip in zip(
+                ("weight", "bias"), (self.weight, self.bias), tips, strict=True
             )
         )
-        for knob in self.knobs:
-            knob.observe(self._turn, "value")
-        self.downhill = widgets.Button(
-            description="One step downhill",
-            tooltip=f"a gradient step with learning rate {LR}",
-            icon="step-forward",
-            layout=widgets.Layout(width="auto"),
+        self.on_edit(self.knobs[0], lambda weight: self._move(weight, self.bias))
+        self.on_edit(self.knobs[1], lambda bias: self._move(self.weight, bias))
+        self.downhill = parts.button(
+            "One step downhill", "step-forward", f"a gradient step with learning rate {LR}"
         )
-        self.downhill.on_click(self._step)
-        self.status = widgets.HTML()
-        self._line, self._map = LiveFigure(), LiveFigure()
-        half = widgets.Layout(flex="1 1 340px", min_width="300px")
-        pictures = [widgets.VBox([picture], layout=half) for picture in (self._line, self._map)]
-        self.widget: ipywidgets.Widget = widgets.VBox(
-            [
-                widgets.HBox([*self.knobs, self.downhill], layout={"flex_flow": "row wrap"}),
-                self.status,
-                widgets.HBox(pictures, layout={"flex_flow": "row wrap"}),
-            ]
-        )
-        self._moving = False
-        self._paint()
+        self.on_click(self.downhill, self._step)
+        return [parts.row(*self.knobs, self.downhill)]
 
-    def _turn(self, _change: Any) -> None:
-        if not self._moving:
-            self._move(*(knob.value for knob in self.knobs))
+    def _layout(self, controls: Sequence[Any]) -> ipywidgets.Widget:
+        from labkit.panels import parts
 
-    def _step(self, _button: Any) -> None:
-        position = self.neuron.descend(self.weight, self.bias, LR, 1)[-1]
-        self._moving = True  # the sliders follow: they must not move the knobs again
-        try:
-            for knob, value in zip(self.knobs, position, strict=True):
-                knob.value = float(value)
-        finally:
-            self._moving = False
-        self._move(*position)
+        return parts.above(controls, [self.message, self.status], self.live.values())
+
+    def _step(self) -> None:
+        weight, bias = self.neuron.descend(self.weight, self.bias, LR, 1)[-1]
+        self._move(float(weight), float(bias))
+        self.fill()
+
+    def _fill(self) -> None:
+        for knob, value in zip(self.knobs, self.path[-1], strict=True):
+            knob.value = float(value)
 
     def _move(self, weight: float, bias: float) -> None:
         self.path = np.vstack([self.path, [weight, bias]])
-        self._paint()
-
-    def _paint(self) -> None:
-        from labkit.panels.live_figure import show_together
-
-        line, surface = neuron_line.spec, neuron_surface.spec
-        show_together(
-            {
-                self._line: line(*self._points, self.weight, self.bias, self.loss),
-                self._map: surface(*self._surface, self.weight, self.bias, self.path),
-            }
-        )
-        to_weight, to_bias = self.neuron.gradient(self.weight, self.bias)
-        self.status.value = (
-            f"loss <b>{self.loss:.4f}</b> · its slope: {to_weight:+.3f} per unit of weight, "
-            f"{to_bias:+.3f} per unit of bias"
-        )
+        self.paint()

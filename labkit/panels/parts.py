@@ -45,6 +45,30 @@ def menu(
     )
 
 
+def slider(
+    name: str,
+    value: float,
+    limits: tuple[float, float],
+    step: float,
+    tip: str,
+    *,
+    label: str,
+    width: str = "320px",
+) -> widgets.FloatSlider:
+    """A slider over numbers, with the width of its name."""
+    low, high = limits
+    return widgets.FloatSlider(
+        value,
+        min=low,
+        max=high,
+        step=step,
+        description=name,
+        tooltip=tip,
+        style={"description_width": label},
+        layout=widgets.Layout(width=width),
+    )
+
+
 def row(*children: Any, **layout: Any) -> widgets.HBox:
     """Beside each other, and below each other where the page is narrow."""
     return widgets.HBox(children, layout=widgets.Layout(flex_flow="row wrap", **layout))
@@ -71,6 +95,11 @@ def beside(controls: Any, pictures: Iterable[Any], *, width: int = WIDTH) -> wid
 def narrow(width: int = WIDTH) -> dict[str, str]:
     """The layout of a column of controls: wider than `width` where there is room."""
     return {"flex": f"1 1 {width}px", "min_width": f"{width}px", "max_width": f"{width + 60}px"}
+
+
+def above(controls: Iterable[Any], words: Iterable[Any], pictures: Iterable[Any]) -> widgets.VBox:
+    """Controls over words, and both over pictures side by side."""
+    return column(*controls, *words, halves(*pictures))
 
 
 def halves(*children: Any) -> widgets.HBox:

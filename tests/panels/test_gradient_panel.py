@@ -25,22 +25,22 @@ def wrong(spec) -> list[str]:
 def test_nothing_is_wrong_at_first_and_a_mistake_is_found(shown):
     panel = GradientPanel(TinyNetwork.draw(0))
     assert panel.check.passed
-    assert wrong(shown[panel._bars]) == []
+    assert wrong(shown[panel.live["errors"]]) == []
     assert "nothing is wrong. Right" in words(panel.status.value)
     panel.mistakes.value = "activation_slope"
     assert not panel.check.passed
-    assert wrong(shown[panel._bars]) == ["w", "b"]
+    assert wrong(shown[panel.live["errors"]]) == ["w", "b"]
     assert MISTAKES["activation_slope"] in words(panel.status.value)
     assert "Wrong in w, b" in words(panel.status.value)
     panel.mistakes.value = "none"
-    assert wrong(shown[panel._bars]) == []
+    assert wrong(shown[panel.live["errors"]]) == []
 
 
 def test_an_epsilon_that_is_too_large_or_too_small_sees_mistakes_that_are_none(shown):
     panel = GradientPanel(TinyNetwork.draw(0))
     for eps in (1.0, 1e-12):
         panel.size.value = eps
-        assert shown[panel._curve]["layout"]["shapes"][0]["x0"] == eps
+        assert shown[panel.live["by eps"]]["layout"]["shapes"][0]["x0"] == eps
         assert not panel.check.passed
     panel.size.value = 1e-6
     assert panel.check.passed

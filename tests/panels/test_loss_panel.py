@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 import pytest
 
 from labkit.core.errors import LabError, RecipeError
-from labkit.panels import LossPanel, OutlierPanel
+from labkit.panels import LossPanel
 from labkit.toys.gradients.losses import evaluate
 
 
@@ -39,20 +39,22 @@ def test_it_starts_where_it_is_told(shown):
     assert panel.controls["prediction"].value == 2.0
     assert panel.controls["delta"].value == 0.5
     assert [name for name, box in panel.boxes.items() if box.value] == ["mse", "huber"]
-    assert names(shown[panel._values]) == names(shown[panel._slopes]) == ["mse", "huber"]
-    assert spot(shown[panel._values], "mse") == (2.0, 9.0)
-    assert spot(shown[panel._slopes], "huber") == (2.0, 0.5)
+    assert (
+        names(shown[panel.live["values"]]) == names(shown[panel.live["slopes"]]) == ["mse", "huber"]
+    )
+    assert spot(shown[panel.live["values"]], "mse") == (2.0, 9.0)
+    assert spot(shown[panel.live["slopes"]], "huber") == (2.0, 0.5)
 
 
 def test_sliders_move_the_point_and_the_curves(shown):
     panel = LossPanel()
     panel.controls["prediction"].value = -1.5
-    assert spot(shown[panel._slopes], "mse") == (-1.5, pytest.approx(-3.0))
+    assert spot(shown[panel.live["slopes"]], "mse") == (-1.5, pytest.approx(-3.0))
     panel.controls["target"].value = 1.0
-    assert spot(shown[panel._values], "l1") == (-1.5, pytest.approx(2.5))
+    assert spot(shown[panel.live["values"]], "l1") == (-1.5, pytest.approx(2.5))
     panel.controls["delta"].value = 2.0
-    assert spot(shown[panel._slopes], "huber") == (-1.5, pytest.approx(-2.0))
-    curve = next(t for t in shown[panel._values]["data"] if t["name"] == "huber")
+    assert spot(shown[panel.live["slopes"]], "huber") == (-1.5, pytest.approx(-2.0))
+    curve = next(t for t in shown[panel.live["values"]]["data"] if t["name"] == "huber")
     expected, _ = evaluate("huber", curve["x"], 1.0, {"delta": 2.0})
     np.testing.assert_allclose(curve["y"], expected)
     assert "mse: loss 6.25, slope -5" in words(panel.status)
@@ -60,12 +62,16 @@ def test_sliders_move_the_point_and_the_curves(shown):
 
 def test_losses_are_added_and_taken_away_and_keep_their_colours(shown):
     panel = LossPanel(["l1"])
-    before = next(t for t in shown[panel._values]["data"] if t["name"] == "l1")["line"]["color"]
+    before = next(t for t in shown[panel.live["values"]]["data"] if t["name"] == "l1")["line"][
+        "color"
+    ]
     assert panel.controls["delta"].layout.display == "none"
     panel.boxes["mse"].value = True
     panel.boxes["huber"].value = True
-    assert names(shown[panel._values]) == ["mse", "l1", "huber"]
-    after = next(t for t in shown[panel._values]["data"] if t["name"] == "l1")["line"]["color"]
+    assert names(shown[panel.live["values"]]) == ["mse", "l1", "huber"]
+    after = next(t for t in shown[panel.live["values"]]["data"] if t["name"] == "l1")["line"][
+        "color"
+    ]
     assert before == after
     assert panel.controls["delta"].layout.display is None
     for name in ("mse", "l1", "huber"):
@@ -79,16 +85,16 @@ def test_losses_are_added_and_taken_away_and_keep_their_colours(shown):
 def test_yes_and_no(shown):
     panel = LossPanel(["brier", "bce", "focal"], target=1.0, prediction=-5.0, gamma=0.0, alpha=1.0)
     assert panel.kind == "classification"
-    value = spot(shown[panel._values], "bce")[1]
+    value = spot(shown[panel.live["values"]], "bce")[1]
     assert value == pytest.approx(np.log(1 + np.exp(5)))
-    assert spot(shown[panel._values], "focal")[1] == pytest.approx(value)
+    assert spot(shown[panel.live["values"]], "focal")[1] == pytest.approx(value)
     panel.controls["target"].value = 0.0
-    assert spot(shown[panel._slopes], "bce")[1] == pytest.approx(1 / (1 + np.exp(5)))
+    assert spot(shown[panel.live["slopes"]], "bce")[1] == pytest.approx(1 / (1 + np.exp(5)))
 
 
 def test_the_jump_of_l1_is_a_jump(shown):
     panel = LossPanel(["l1"], target=0.13)
-    curve = next(t for t in shown[panel._slopes]["data"] if t["name"] == "l1")
+    curve = next(t for t in shown[panel.live["slopes"]]["data"] if t["name"] == "l1")
     rise = np.flatnonzero(np.abs(np.diff(curve["y"])) > 0.5)
     assert np.diff(curve["x"])[rise].sum() < 1e-5
 
@@ -143,55 +149,3 @@ def test_slips_are_explained(given, parts, interactive):
         LossPanel(**given, interactive=interactive)
     for part in parts:
         assert part in str(refused.value)
-
-
-# --- the outlier -----------------------------------------------------------------------
-
-
-def test_the_best_numbers_are_mean_and_median():
-    panel = OutlierPanel(outlier=15.0, seed=3, interactive=False)
-    best = panel.best()
-    assert best["mse"] == pytest.approx(panel.values.mean())
-    assert best["l1"] == pytest.approx(np.median(panel.values))
-    assert best["l1"] < best["huber"] < best["mse"]
-    assert panel.values[-1] == 15.0
-
-
-def test_moving_the_outlier_moves_the_mean_only(shown):
-    panel = OutlierPanel(outlier=8.0)
-    before = panel.best()
-    panel.sliders["outlier"].value = 17.0
-    after = panel.best()
-    assert after["mse"] - before["mse"] == pytest.approx(1.0), "nine guesses, nine metres"
-    assert after["l1"] == pytest.approx(before["l1"], abs=1e-9)
-    assert after["huber"] == pytest.approx(before["huber"], abs=1e-9)
-    far = next(t for t in shown[panel._fit]["data"] if t["name"] == "the far guess")
-    assert far["x"].tolist() == [17.0]
-    assert spot(shown[panel._pull], "mse") == (17.0, pytest.approx(after["mse"]))
-
-
-def test_a_wide_delta_turns_huber_into_mse(shown):
-    panel = OutlierPanel(outlier=9.0)
-    panel.sliders["delta"].value = 10.0
-    best = panel.best()
-    assert best["huber"] == pytest.approx(best["mse"])
-    lines = {t["name"]: t["y"] for t in shown[panel._pull]["data"] if "," not in t["name"]}
-    near = panel._far < 10
-    np.testing.assert_allclose(lines["huber"][near], lines["mse"][near], atol=1e-6)
-
-
-def test_lines_and_points_agree(displayed):
-    panel = OutlierPanel(outlier=20.0, interactive=False)
-    panel._ipython_display_()
-    lines = {t.name: t.y for t in displayed[1].data if "," not in t.name}
-    for name, best in panel.best().items():
-        assert lines[name][-1] == pytest.approx(best, abs=1e-9)
-    assert not hasattr(panel, "widget")
-
-
-@pytest.mark.parametrize(
-    ("given", "part"), [({"outlier": 30.0}, "outlier=30.0"), ({"delta": 0.0}, "huber.delta=0.0")]
-)
-def test_slips_of_the_outlier_are_explained(given, part):
-    with pytest.raises(LabError, match=re.escape(part)):
-        OutlierPanel(**given, interactive=False)

@@ -37,18 +37,18 @@ def test_turning_a_knob_moves_the_line_and_the_marker(shown):
     weight.value = 2.0
     bias.value = -0.5
     np.testing.assert_array_equal(panel.path, [[0, 0], [2.0, 0], [2.0, -0.5]])
-    line = trace(shown[panel._line], "what the neuron says")
+    line = trace(shown[panel.live["line"]], "what the neuron says")
     np.testing.assert_allclose(line["y"], 2.0 * line["x"] - 0.5)
-    marker = trace(shown[panel._map], "your knobs")
+    marker = trace(shown[panel.live["surface"]], "your knobs")
     assert (marker["x"].tolist(), marker["y"].tolist()) == ([2.0], [-0.5])
-    path = trace(shown[panel._map], "path")
+    path = trace(shown[panel.live["surface"]], "path")
     np.testing.assert_array_equal(np.stack([path["x"], path["y"]], axis=1), panel.path)
 
 
 def test_errors_reach_from_the_line_to_the_points(shown):
     panel = NeuronPanel(NEURON, weight=-1.0, bias=1.0)
     x, y = NEURON.points()
-    strokes = trace(shown[panel._line], "errors")["y"].reshape(-1, 3)
+    strokes = trace(shown[panel.live["line"]], "errors")["y"].reshape(-1, 3)
     np.testing.assert_allclose(strokes[:, 0], y)
     np.testing.assert_allclose(strokes[:, 1], -x + 1.0)
     assert np.isnan(strokes[:, 2]).all()
@@ -106,7 +106,7 @@ def test_a_line_without_noise_can_be_drawn(shown):
         panel = NeuronPanel(Neuron(noise=0.0), weight=1.5, bias=-0.5)
         panel.figures()
     assert panel.loss == 0
-    colours = shown[panel._map]["data"][0]["z"]
+    colours = shown[panel.live["surface"]]["data"][0]["z"]
     assert np.isfinite(colours).all()
     assert np.ptp(colours) < 8, "one dark point takes all colours"
 
