@@ -16,6 +16,8 @@ from labkit.core.formatting import file_size
 from labkit.core.table import show
 from labkit.figures import changes_by_depth, filter_images, tensors_by_depth
 from labkit.figures.base import Spec
+from labkit.panels.base import Panel
+from labkit.panels.markup import sentences, write
 from labkit.weights import TensorInfo, Weights, anatomy, compare, load
 from labkit.weights.names import layers
 
@@ -28,7 +30,7 @@ WORDS = ("after", "before")
 PLURALS = {"weight": "weights", "scale": "scales", "bias": "biases", "buffer": "buffers"}
 
 
-class AnatomyPanel:
+class AnatomyPanel(Panel):
     """Choose a layer and look at its tensors: histogram, heat map, diagram, filters.
 
     Above stands every tensor by depth: a click on one of them chooses it. With `before`
@@ -50,6 +52,8 @@ class AnatomyPanel:
         LabError: weights that cannot be loaded or compared, an unknown tensor or view.
     """
 
+    pictures = ("overview", "tensor")
+
     def __init__(
         self,
         source: Any,
@@ -59,6 +63,7 @@ class AnatomyPanel:
         view: str = "distribution",
         interactive: bool = True,
     ) -> None:
+        super().__init__(interactive=interactive)
         self.weights = load(source)
         self._before = None if before is None else load(before)
         network = source if isinstance(source, nn.Module) else self.weights
@@ -69,9 +74,7 @@ class AnatomyPanel:
         self.tensor = tensor or (heavy or list(self.tensors))[0]
         self.view = view
         self._check(self.tensor, self.view)
-        self.interactive = interactive
-        if interactive:
-            self._build()
+        self._open()
 
     # --- figures -----------------------------------------------------------------------
 
@@ -108,8 +111,8 @@ class AnatomyPanel:
         counted = ", ".join(f"{n} {PLURALS[kind] if n > 1 else kind}" for kind, n in kinds.items())
         size = sum(info.bytes for info in self.tensors.values())
         what = f"{self.weights.architecture}: " if self.weights.architecture else ""
-        said = f"{what}{learned:,} learned values, {file_size(size)} in tensors: {counted}."
-        return [said, *(self.changes.words() if self.changes is not None else [])]
+        whole = f"{what}{learned:,} learned values, {file_size(size)} in tensors: {counted}."
+        return [whole, *(self.changes.words() if self.changes is not None else [])]
 
     def facts(self) -> dict[str, object]:
         """What is known of the tensor that is shown, and how it changed."""
@@ -143,47 +146,46 @@ class AnatomyPanel:
         values: np.ndarray = (found.float() if found.is_floating_point() else found).numpy()
         return values
 
-    def _ipython_display_(self) -> None:
-        from IPython.display import HTML, display
+    def _specs(self) -> dict[str, Spec]:
+        return {"tensor": self._spec(self.view, self.tensor)}
 
-        if self.interactive:
-            display(self.widget)
-        else:
-            display(HTML(_said(self.words())), self.overview(), self.figure())
+    def static(self) -> list[Any]:
+        """The sentences, all tensors by depth, and the one that is looked at."""
+        from IPython.display import HTML
 
-    # --- widgets -----------------------------------------------------------------------
+        return [HTML(sentences(self.words())), self.overview(), self.figure()]
 
-    def _build(self) -> None:
+    def _tell(self) -> None:
+        write(self.status, facts_line(self.facts()))
+
+    # --- controls ----------------------------------------------------------------------
+
+    def _controls(self) -> list[Any]:
+        from labkit.panels import parts
+        from labkit.panels.view_picker import ViewPicker
+
+        self.layer_selector = parts.menu("layer", layers(self.tensors), self._layer)
+        self.on_edit(self.layer_selector, self._choose_layer)
+        self._picker = ViewPicker(self.edits, self.on_edit, self._choose)
+        self.tensor_selector = self._picker.tensor_selector
+        self.view_selector = self._picker.view_selector
+        self.live["overview"].show(self._overview())  # once: it does not change
+        self.live["overview"].on_click(self.guard(self._click))
+        return [parts.row(self.layer_selector, self.tensor_selector, self.view_selector)]
+
+    def _layout(self, controls: Sequence[Any]) -> ipywidgets.Widget:
         import ipywidgets as widgets
 
-        from labkit.panels.live_figure import LiveFigure
+        from labkit.panels import parts
 
-        style, auto = {"description_width": "auto"}, {"width": "auto"}
-        self.layer_selector = widgets.Dropdown(
-            description="layer", options=layers(self.tensors), style=style, layout=auto
+        return parts.column(
+            widgets.HTML(sentences(self.words())),
+            self.live["overview"],
+            *controls,
+            self.message,
+            self.status,
+            self.live["tensor"],
         )
-        self.tensor_selector = widgets.Dropdown(description="tensor", style=style, layout=auto)
-        self.view_selector = widgets.Dropdown(description="view", style=style, layout=auto)
-        self._filling = False
-        self.layer_selector.observe(self._choose_layer, "value")
-        self.tensor_selector.observe(self._choose_tensor, "value")
-        self.view_selector.observe(self._choose_view, "value")
-        self.status = widgets.HTML()
-        self._map, self._picture = LiveFigure(self._overview()), LiveFigure()
-        self._map.on_click(self._click)
-        self.widget: ipywidgets.Widget = widgets.VBox(
-            [
-                widgets.HTML(_said(self.words())),
-                self._map,
-                widgets.HBox(
-                    [self.layer_selector, self.tensor_selector, self.view_selector],
-                    layout=widgets.Layout(flex_flow="row wrap"),
-                ),
-                self.status,
-                self._picture,
-            ]
-        )
-        self.look(self.tensor)
 
     def look(self, tensor: str, view: str | None = None) -> None:
         """Show another tensor; in another view, if that can show it.
@@ -197,37 +199,28 @@ class AnatomyPanel:
         self._check(tensor, wanted)
         self.tensor, self.view = tensor, wanted
         if self.interactive:
-            self._fill(fitting)
-            self.status.value = facts_line(self.facts())
-            self._picture.show(self._spec(self.view, self.tensor))
+            self.fill()
+            self.paint()
 
-    def _fill(self, fitting: dict[str, str]) -> None:
+    @property
+    def _layer(self) -> str:
+        return self.tensors[self.tensor].place
+
+    def _fill(self) -> None:
         """Make the selectors show what is looked at, and offer what fits."""
-        self._filling = True  # new options select their first for a moment
-        try:
-            layer = self.tensors[self.tensor].place
-            mine = [info for info in self.tensors.values() if info.place == layer]
-            self.layer_selector.value = layer
-            self.tensor_selector.options = [(_option(info), info.name) for info in mine]
-            self.tensor_selector.value = self.tensor
-            self.view_selector.options = [(title, name) for name, title in fitting.items()]
-            self.view_selector.value = self.view
-        finally:
-            self._filling = False
+        mine = [info for info in self.tensors.values() if info.place == self._layer]
+        self.layer_selector.value = self._layer
+        self._picker.offer(
+            self.fitting(), self.view, [(_option(info), info.name) for info in mine], self.tensor
+        )
 
-    def _choose_layer(self, change: dict[str, Any]) -> None:
-        if not self._filling:
-            mine = [info for info in self.tensors.values() if info.place == change["new"]]
-            heavy = [info for info in mine if info.kind == "weight"]
-            self.look((heavy or mine)[0].name)
+    def _choose_layer(self, layer: str) -> None:
+        mine = [info for info in self.tensors.values() if info.place == layer]
+        heavy = [info for info in mine if info.kind == "weight"]
+        self.look((heavy or mine)[0].name)
 
-    def _choose_tensor(self, change: dict[str, Any]) -> None:
-        if not self._filling:
-            self.look(change["new"])
-
-    def _choose_view(self, change: dict[str, Any]) -> None:
-        if not self._filling:
-            self.look(self.tensor, change["new"])
+    def _choose(self, view: str, tensor: str) -> None:
+        self.look(tensor, view)
 
     def _click(self, point: dict[str, Any]) -> None:
         if point.get("customdata") in self.tensors:
@@ -242,14 +235,9 @@ def _option(info: TensorInfo) -> str:
 
 def facts_line(facts: Mapping[str, object]) -> str:
     """HTML of facts side by side, those that are empty left out."""
-    told = " · ".join(
+    line = " · ".join(
         f"{html.escape(name)} <b>{html.escape(show(value))}</b>"
         for name, value in facts.items()
         if value != ""
     )
-    return f"<div style='line-height:1.4'>{told}</div>"
-
-
-def _said(sentences: Sequence[str]) -> str:
-    lines = "<br>".join(html.escape(sentence) for sentence in sentences)
-    return f"<div style='line-height:1.4'>{lines}</div>"
+    return f"<div style='line-height:1.4'>{line}</div>"

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from labkit.core.errors import LabError, unknown
 from labkit.figures import backward_pass, updates_loss
+from labkit.figures.base import Spec
+from labkit.panels.base import Panel
+from labkit.panels.markup import write
 from labkit.toys.gradients.backprop import (
     STAGES,
     TINY_ACTIVATIONS,
@@ -25,14 +29,15 @@ if TYPE_CHECKING:
 
 REACH = 2.0  # of inputs and target, both ways
 LR = (0.01, 3.0)
-SHORT = ("output", "error", "back_inputs", "step", "again")  # the stages shown without a person
+SHORT = ("output", "error", "back_inputs", "step", "again")  # the stages shown headless
 MANY = 10
+LABEL, WIDTH = "56px", "270px"  # of the controls
 
 
-class BackpropPanel:
+class BackpropPanel(Panel):
     """A 2-2-1 network with every number in sight, stage by stage, update after update.
 
-    Without a person it shows a picture for each of the main stages, and the loss falling
+    Headless it shows a picture for each of the main stages, and the loss falling
     over `updates` updates from there.
 
     Args:
@@ -41,7 +46,7 @@ class BackpropPanel:
         target: what the output should be.
         lr: learning rate.
         stage: where to begin, one of `labkit.toys.gradients.backprop.STAGES`.
-        updates: how many updates are made without a person.
+        updates: how many updates are made headless.
         interactive: whether somebody is there.
 
     Attributes:
@@ -51,6 +56,8 @@ class BackpropPanel:
     Raises:
         LabError: an unknown stage, a number out of range, or a loss that grows without end.
     """
+
+    pictures = ("passes", "losses")
 
     def __init__(
         self,
@@ -64,6 +71,7 @@ class BackpropPanel:
         updates: int = 20,
         interactive: bool = True,
     ) -> None:
+        super().__init__(interactive=interactive)
         if stage not in STAGES:
             raise LabError(unknown("stage", stage, STAGES))
         for name, value, low, high in (
@@ -79,18 +87,26 @@ class BackpropPanel:
         self._first = self.network = network or TinyNetwork()
         self.stage = stage
         self.updates = updates
-        self.interactive = interactive
         self.losses = [self.trace().loss]
-        if interactive:
-            self._build()
-        else:
-            self._after, self.losses = descend(
-                self.network, self.x1, self.x2, self.target, self.lr, updates
-            )
+        self._open()
+
+    def _headless(self) -> None:
+        self._after, self.losses = descend(
+            self.network, self.x1, self.x2, self.target, self.lr, self.updates
+        )
 
     def trace(self) -> Pass:
         """The forward and backward pass of the network as it stands."""
         return self.network.run(self.x1, self.x2, self.target)
+
+    # --- pictures ----------------------------------------------------------------------
+
+    def _specs(self) -> dict[str, Spec]:
+        (trace, stage), more = self._at(self.stage)
+        return {
+            "passes": backward_pass.spec(trace, stage, **more),
+            "losses": updates_loss.spec(self.losses),
+        }
 
     def figures(self) -> tuple[go.Figure, ...]:
         """A static picture of each main stage, and the loss over the updates."""
@@ -99,13 +115,20 @@ class BackpropPanel:
             updates_loss(self.losses),
         )
 
-    def _ipython_display_(self) -> None:
-        from IPython.display import display
-
-        if self.interactive:
-            display(self.widget)
-        else:
-            display(*self.figures())
+    def _tell(self) -> None:
+        (trace, stage), more = self._at(self.stage)
+        again = more["again"]
+        if again is not None and not again.loss < TOO_LARGE:
+            self.alert("lr is too large: this step throws the weights far away.")
+        self.buttons["Back"].disabled = stage == next(iter(STAGES))
+        self.buttons["Rewind"].disabled = len(self.losses) == 1 and self.network == self._first
+        made = len(self.losses) - 1
+        write(
+            self.status,
+            f"<span style='margin-left:12px'>stage {list(STAGES).index(stage) + 1} of "
+            f"{len(STAGES)} · {made} update{'s' * (made != 1)} made</span>",
+        )
+        write(self.formulas, self._worked(trace, stage, more["moved"], again))
 
     def _at(self, stage: str) -> tuple[tuple[Pass, str], dict[str, Any]]:
         """What the picture of a stage is made from."""
@@ -122,7 +145,7 @@ class BackpropPanel:
         """One line of what happens, with its numbers."""
         place = list(STAGES).index(stage) + 1
         y, t = short(trace["y"]), short(trace["t"])
-        said = {
+        words_of = {
             "output": f"the network says {y}",
             "error": f"it says {y}, wanted was {t}: the loss is {short(trace.loss)}",
             "back_output": f"the loss changes by {short(trace['dL/dy'])} per unit of output",
@@ -131,162 +154,12 @@ class BackpropPanel:
             "step": f"each weight moves against its gradient, times lr = {self.lr:g}",
         }
         if again is not None and stage == "again":
-            said["again"] = (
+            words_of["again"] = (
                 f"{short(again['y'])} after {y}; the loss goes from {short(trace.loss)} "
                 f"to {short(again.loss)}"
             )
-        words = f": {said[stage]}" if stage in said else ""
+        words = f": {words_of[stage]}" if stage in words_of else ""
         return f"<b>{place} · {STAGES[stage]}</b>{words}"
-
-    # --- with a person -------------------------------------------------------------------
-
-    def _build(self) -> None:
-        import ipywidgets as widgets
-
-        from labkit.panels.fields import LogSlider
-        from labkit.panels.live_figure import LiveFigure
-
-        style = {"description_width": "56px"}
-        narrow = {"style": style, "layout": widgets.Layout(width="270px")}
-        self.controls: dict[str, Any] = {
-            name: widgets.FloatSlider(
-                value, min=-REACH, max=REACH, step=0.1, description=name, tooltip=tip, **narrow
-            )
-            for name, value, tip in (
-                ("x1", self.x1, "the first input"),
-                ("x2", self.x2, "the second input"),
-                ("target", self.target, "what the output should be"),
-            )
-        }
-        self.controls["lr"] = LogSlider(
-            *LR, self.lr, description="lr", tooltip="learning rate: how far a step goes", **narrow
-        )
-        self.controls["activation"] = widgets.Dropdown(
-            options=list(TINY_ACTIVATIONS),
-            value=self.network.activation,
-            description="activation",
-            tooltip="the activation of the hidden units",
-            **narrow,
-        )
-        for widget in self.controls.values():
-            widget.observe(self._turn, "value")
-        self.buttons = {
-            name: widgets.Button(
-                description=name, icon=icon, tooltip=tip, layout=widgets.Layout(width="auto")
-            )
-            for name, icon, tip in (
-                ("Back", "step-backward", "the stage before"),
-                ("Next", "step-forward", "the next stage; after the last one, the next update"),
-                (f"{MANY} updates", "fast-forward", f"{MANY} whole updates at once"),
-                ("Rewind", "fast-backward", "the first weights again"),
-            )
-        }
-        self.buttons["Next"].button_style = "primary"
-        for button, action in zip(
-            self.buttons.values(), (self._back, self._next, self._many, self._rewind), strict=True
-        ):
-            button.on_click(action)
-        self.message, self.formulas, self.status = (widgets.HTML() for _ in range(3))
-        self._picture, self._fall = LiveFigure(), LiveFigure()
-        wrap = {"flex_flow": "row wrap"}
-        lower = [
-            widgets.VBox([widget], layout=widgets.Layout(flex="1 1 340px", min_width="300px"))
-            for widget in (self.formulas, self._fall)
-        ]
-        self.widget: ipywidgets.Widget = widgets.VBox(
-            [
-                widgets.HBox(list(self.controls.values()), layout=wrap),
-                widgets.HBox([*self.buttons.values(), self.status], layout=wrap),
-                self.message,
-                self._picture,
-                widgets.HBox(lower, layout=wrap),
-            ]
-        )
-        self._filling = False
-        self._paint()
-
-    def _turn(self, _change: Any) -> None:
-        """A slider moved: the same weights, another question. The curve begins anew."""
-        if self._filling:
-            return
-        self.x1, self.x2 = self.controls["x1"].value, self.controls["x2"].value
-        self.target, self.lr = self.controls["target"].value, self.controls["lr"].value
-        activation = self.controls["activation"].value
-        changed = activation != self.network.activation
-        self.network = self.network.replace(activation=activation)
-        self._first = self._first.replace(activation=activation)
-        loss = self.trace().loss
-        if changed or loss != self.losses[-1]:
-            self.losses = [loss]
-        self._paint()
-
-    def _back(self, _button: Any) -> None:
-        names = list(STAGES)
-        self.stage = names[max(0, names.index(self.stage) - 1)]
-        self._paint()
-
-    def _next(self, _button: Any) -> None:
-        names = list(STAGES)
-        if self.stage == names[-1]:
-            self._update(1)
-            return
-        self.stage = names[names.index(self.stage) + 1]
-        self._paint()
-
-    def _many(self, _button: Any) -> None:
-        self._update(MANY)
-
-    def _update(self, count: int) -> None:
-        """Make whole updates; the next one begins with its prediction."""
-        try:
-            self.network, losses = descend(
-                self.network, self.x1, self.x2, self.target, self.lr, count
-            )
-        except LabError as error:
-            self._say(str(error))
-            return
-        self.losses = [*self.losses, *losses[1:]]
-        self.stage = next(iter(STAGES)) if count == 1 else "error"
-        self._paint()
-
-    def _rewind(self, _button: Any) -> None:
-        self.network, self.stage = self._first, next(iter(STAGES))
-        self.losses = [self.trace().loss]
-        self._paint()
-
-    def _say(self, error: str) -> None:
-        self.message.value = (
-            "<span role='alert' style='color:var(--jp-error-color1,#b00)'>"
-            f"{html.escape(error)}</span>"
-            if error
-            else ""
-        )
-
-    def _paint(self) -> None:
-        from labkit.panels.live_figure import show_together
-
-        try:
-            (trace, stage), more = self._at(self.stage)
-        except LabError as error:
-            self._say(str(error))
-            return
-        again = more["again"]
-        grown = again is not None and not again.loss < TOO_LARGE
-        self._say("lr is too large: this step throws the weights far away." if grown else "")
-        show_together(
-            {
-                self._picture: backward_pass.spec(trace, stage, **more),
-                self._fall: updates_loss.spec(self.losses),
-            }
-        )
-        self.buttons["Back"].disabled = stage == next(iter(STAGES))
-        self.buttons["Rewind"].disabled = len(self.losses) == 1 and self.network == self._first
-        made = len(self.losses) - 1
-        self.status.value = (
-            f"<span style='margin-left:12px'>stage {list(STAGES).index(stage) + 1} of "
-            f"{len(STAGES)} · {made} update{'s' * (made != 1)} made</span>"
-        )
-        self.formulas.value = self._worked(trace, stage, more["moved"], again)
 
     def _worked(self, trace: Pass, stage: str, moved: Sequence[Number], again: Pass | None) -> str:
         """The stage's numbers, each with its formula and the values filled in."""
@@ -309,3 +182,98 @@ class BackpropPanel:
             f"<div style='line-height:1.5;margin:8px 0 0 12px'><b>{STAGES[stage]}</b>"
             f"<table style='font-variant-numeric:tabular-nums'>{''.join(rows)}</table></div>"
         )
+
+    # --- controls ----------------------------------------------------------------------
+
+    def _controls(self) -> list[Any]:
+        import ipywidgets as widgets
+
+        from labkit.panels import parts
+        from labkit.panels.fields import LogSlider
+        from labkit.panels.parts import Action
+
+        self.controls: dict[str, Any] = {
+            name: parts.slider(name, value, (-REACH, REACH), 0.1, tip, label=LABEL, width=WIDTH)
+            for name, value, tip in (
+                ("x1", self.x1, "the first input"),
+                ("x2", self.x2, "the second input"),
+                ("target", self.target, "what the output should be"),
+            )
+        }
+        self.controls["lr"] = LogSlider(
+            *LR,
+            self.lr,
+            description="lr",
+            tooltip="learning rate: how far a step goes",
+            style={"description_width": LABEL},
+            layout=widgets.Layout(width=WIDTH),
+        )
+        self.controls["activation"] = parts.menu(
+            "activation", list(TINY_ACTIVATIONS), self.network.activation,
+            "the activation function of the hidden units", label="72px", width=WIDTH,
+        )  # fmt: skip
+        for name, widget in self.controls.items():
+            self.on_edit(widget, partial(self._turn, name))
+        self.buttons = self.make_buttons(
+            Action("Back", "step-backward", "the stage before", self._back),
+            Action(
+                "Next", "step-forward", "the next stage; after the last one, the next update",
+                self._next, "primary",
+            ),
+            Action(
+                f"{MANY} updates", "fast-forward", f"{MANY} whole updates at once",
+                lambda: self._update(MANY),
+            ),
+            Action("Rewind", "fast-backward", "the first weights again", self._rewind),
+        )  # fmt: skip
+        self.formulas = widgets.HTML()
+        return list(self.controls.values())
+
+    def _layout(self, controls: Sequence[Any]) -> ipywidgets.Widget:
+        from labkit.panels import parts
+
+        return parts.column(
+            parts.row(*controls),
+            parts.row(*self.buttons.values(), self.status),
+            self.message,
+            self.live["passes"],
+            parts.halves(self.formulas, self.live["losses"]),
+        )
+
+    def _turn(self, name: str, value: Any) -> None:
+        """A slider moved: the same weights, another question. The curve begins anew."""
+        changed = name == "activation"
+        if changed:
+            self.network = self.network.replace(activation=value)
+            self._first = self._first.replace(activation=value)
+        else:
+            setattr(self, name, value)
+        loss = self.trace().loss
+        if changed or loss != self.losses[-1]:
+            self.losses = [loss]
+        self.paint()
+
+    def _back(self) -> None:
+        names = list(STAGES)
+        self.stage = names[max(0, names.index(self.stage) - 1)]
+        self.paint()
+
+    def _next(self) -> None:
+        names = list(STAGES)
+        if self.stage == names[-1]:
+            self._update(1)
+            return
+        self.stage = names[names.index(self.stage) + 1]
+        self.paint()
+
+    def _update(self, count: int) -> None:
+        """Make whole updates; the next one begins with its prediction."""
+        self.network, losses = descend(self.network, self.x1, self.x2, self.target, self.lr, count)
+        self.losses = [*self.losses, *losses[1:]]
+        self.stage = next(iter(STAGES)) if count == 1 else "error"
+        self.paint()
+
+    def _rewind(self) -> None:
+        self.network, self.stage = self._first, next(iter(STAGES))
+        self.losses = [self.trace().loss]
+        self.paint()

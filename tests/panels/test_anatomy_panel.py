@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from labkit.core.errors import LabError
-from labkit.panels import live_figure
 from labkit.panels.anatomy_panel import AnatomyPanel
 from labkit.views import draw_tensor, tensor_views
 from labkit.weights import perturb
@@ -20,22 +19,8 @@ def network() -> nn.Sequential:
         return nn.Sequential(nn.Conv2d(3, 6, 3), block)
 
 
-@pytest.fixture
-def shown(monkeypatch):
-    """What was last sent to each figure."""
-    latest: dict[object, dict] = {}
-    send = live_figure.show_together
-
-    def remember(specs):
-        latest.update(specs)
-        send(specs)
-
-    monkeypatch.setattr(live_figure, "show_together", remember)
-    return latest
-
-
 def values(panel: AnatomyPanel, shown) -> np.ndarray:
-    return shown[panel._picture]["data"][0]["z"]
+    return shown[panel.live["tensor"]]["data"][0]["z"]
 
 
 def test_it_begins_with_the_first_weight(shown):
@@ -44,7 +29,7 @@ def test_it_begins_with_the_first_weight(shown):
     assert panel.layer_selector.options == ("0", "1")
     assert [name for _, name in panel.tensor_selector.options] == ["0.weight", "0.bias"]
     assert "shape <b>6x3x3x3</b>" in panel.status.value
-    assert shown[panel._picture]["data"][0]["y"].sum() == 6 * 27
+    assert shown[panel.live["tensor"]]["data"][0]["y"].sum() == 6 * 27
 
 
 def test_choosing_layers_tensors_and_views(shown):
@@ -62,7 +47,7 @@ def test_choosing_layers_tensors_and_views(shown):
 
 def test_only_views_that_fit_are_offered(shown):
     panel = AnatomyPanel(network(), view="filters")
-    assert shown[panel._picture]["data"][0]["type"] == "image"
+    assert shown[panel.live["tensor"]]["data"][0]["type"] == "image"
     panel.layer_selector.value = "1"
     assert panel.view in tensor_views(4)
     assert "filters" not in [name for _, name in panel.view_selector.options]
@@ -70,15 +55,15 @@ def test_only_views_that_fit_are_offered(shown):
     panel.tensor_selector.value = "1.1.running_mean"
     assert panel.view != "network"
     panel.tensor_selector.value = "1.1.num_batches_tracked"
-    assert shown[panel._picture]["data"]
+    assert shown[panel.live["tensor"]]["data"]
 
 
 def test_a_click_on_a_dot_chooses_its_tensor(shown):
     panel = AnatomyPanel(network())
-    panel._map._receive(None, {"click": {"customdata": "1.1.weight"}}, [])
+    panel.live["overview"]._receive(None, {"click": {"customdata": "1.1.weight"}}, [])
     assert (panel.tensor, panel.layer_selector.value) == ("1.1.weight", "1")
     assert panel.tensor_selector.value == "1.1.weight"
-    panel._map._receive(None, {"click": {"customdata": None}}, [])
+    panel.live["overview"]._receive(None, {"click": {"customdata": None}}, [])
     assert panel.tensor == "1.1.weight"
 
 
@@ -88,7 +73,7 @@ def test_with_weights_before_it_shows_what_changed(shown):
     panel = AnatomyPanel(after, before, tensor="1.0.weight", view="change")
     assert "1 of 11 tensors changed." in panel.words()
     assert "signs flipped" in panel.status.value
-    spec = shown[panel._picture]
+    spec = shown[panel.live["tensor"]]
     gap = (after["1.0.weight"] - before["1.0.weight"]).numpy()
     expected = draw_tensor(
         "change", after["1.0.weight"].numpy(), before["1.0.weight"].numpy(), tensor="1.0.weight"
@@ -96,7 +81,7 @@ def test_with_weights_before_it_shows_what_changed(shown):
     np.testing.assert_array_equal(spec["data"][0]["z"], expected["data"][0]["z"])
     assert np.nanmax(spec["data"][0]["z"]) == pytest.approx(gap.max())
     panel.view_selector.value = "distribution"
-    assert [trace["name"] for trace in shown[panel._picture]["data"]] == ["after", "before"]
+    assert [trace["name"] for trace in shown[panel.live["tensor"]]["data"]] == ["after", "before"]
     assert "relative" in str(panel.overview().data[-1].text[0])
 
 

@@ -31,7 +31,7 @@ def test_next_goes_through_the_stages_and_back_returns(shown):
         panel.buttons["Next"].click()
         seen.append(panel.stage)
         number = len(seen)
-        assert caption(shown[panel._picture]).startswith(f"{number} · {STAGES[panel.stage]}")
+        assert caption(shown[panel.live["passes"]]).startswith(f"{number} · {STAGES[panel.stage]}")
         assert f"stage {number} of 8" in words(panel.status)
     assert seen == list(STAGES)
     assert panel.network == NETWORK, "looking changes nothing"
@@ -47,7 +47,7 @@ def test_next_after_the_last_stage_is_one_update(shown):
     assert panel.losses == pytest.approx(losses)
     assert panel.stage == "hidden"
     assert "1 update made" in words(panel.status)
-    assert shown[panel._fall]["data"][0]["y"].tolist() == pytest.approx(losses)
+    assert shown[panel.live["losses"]]["data"][0]["y"].tolist() == pytest.approx(losses)
 
 
 def test_many_updates_and_rewind(shown):
