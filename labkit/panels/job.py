@@ -33,6 +33,7 @@ class Job(Generic[T]):
 
     Attributes:
         error: what the last request ended with, or None.
+        done, total: how far the work is, as it told `progress`.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class Job(Generic[T]):
         self._idle = threading.Event()
         self._idle.set()
         self._state: State = "ready"
-        self._done = self._total = 0
+        self.done = self.total = 0
         self._began = self._noticed = 0.0
         self.error: BaseException | None = None
 
@@ -70,8 +71,8 @@ class Job(Generic[T]):
 
     @property
     def share(self) -> float:
-        """How much of the request is done, 0 to 1, by what `progress` was told."""
-        return self._done / self._total if self._total else 0.0
+        """How much of the request is done, 0 to 1."""
+        return self.done / self.total if self.total else 0.0
 
     @property
     def seconds(self) -> float:
@@ -108,7 +109,7 @@ class Job(Generic[T]):
         Raises:
             Stopped: somebody pressed Stop.
         """
-        self._done, self._total = done, total
+        self.done, self.total = done, total
         if self._state == "stopping":
             raise Stopped
         if time.perf_counter() - self._noticed > NOTICE_S:
@@ -129,7 +130,7 @@ class Job(Generic[T]):
                     break
                 what = self._waiting.pop()
                 self._state, self.error = "running", None
-                self._done = self._total = 0
+                self.done = self.total = 0
                 self._began = self._noticed = time.perf_counter()
             ended = self._do(what)
         self._changed()

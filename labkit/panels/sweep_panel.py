@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import html
-import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,13 +11,16 @@ import numpy as np
 
 from labkit import views
 from labkit.core.errors import LabError, RecipeError, unknown
-from labkit.core.executors import ThreadExecutor
+from labkit.core.formatting import duration, rough_duration
 from labkit.core.parameters import spell
 from labkit.core.table import Table
 from labkit.core.threads import one_thread
 from labkit.figures import Spec, loss_curves, sweep_map
 from labkit.figures.sweep import WORDS, best_cell
+from labkit.panels.base import Panel
+from labkit.panels.markup import RED, write
 from labkit.panels.sweep_plan import LRS, ROWS, Plan, read_rates, read_values, spell_all
+from labkit.panels.sweep_views import MOMENTS, Moment, empty_map, last_values, named_for
 from labkit.recipe.recipe import Recipe
 from labkit.training.history import History
 from labkit.training.sweeps import Sweep, sweep
@@ -28,16 +29,10 @@ if TYPE_CHECKING:
     import ipywidgets
     import plotly.graph_objects as go
 
-# Views of one moment: for these the slider goes back through the run.
-MOMENTS = frozenset({"boundary", "fit", "digits", "heatmap", "distribution", "network"})
-EVERY_S = 0.15  # between two words on the progress
+LABEL = "104px"
 
 
-class Halted(BaseException):
-    """Somebody pressed Stop."""
-
-
-class SweepPanel:
+class SweepPanel(Panel):
     """Learning rates in columns, something else in rows; click a cell and see that run.
 
     With `interactive=False` the sweep runs at once and plain figures are shown: the map,
@@ -65,6 +60,8 @@ class SweepPanel:
             that is not there.
     """
 
+    pictures = ("map", "member", "loss")
+
     def __init__(
         self,
         recipe: Recipe | None = None,
@@ -77,6 +74,7 @@ class SweepPanel:
         interactive: bool = True,
         executor: Executor | None = None,
     ) -> None:
+        super().__init__(interactive=interactive, executor=executor)
         self.recipe = recipe or Recipe()
         field, values = (rows, ROWS.get(rows, ())) if isinstance(rows, str) else rows
         if metric not in WORDS:
@@ -84,18 +82,15 @@ class SweepPanel:
         self.metric = metric
         self.view = views.VIEWS[view].name
         self.tensor = ""
-        self.interactive = interactive
         self.result: Sweep | None = None
         self._chosen: int | None = None
-        self._halt = threading.Event()
-        self._running = False
-        self._executor = executor or ThreadExecutor("labkit-sweep")
+        self._seconds = 0.0  # that the last sweep took
         self.plan = Plan.of(self.recipe, field, values, lrs)
         self._wanted = self.plan.place(*chosen) if chosen else None
-        if interactive:
-            self._build()
-        else:
-            self._take(self.plan, sweep(self.plan.recipes))
+        self._open()
+
+    def _headless(self) -> None:
+        self._take(self.plan, sweep(self.plan.recipes))
 
     # --- what came out -----------------------------------------------------------------
 
@@ -132,7 +127,7 @@ class SweepPanel:
         return Table(self.result.table() if self.result else [])
 
     def _take(self, plan: Plan, result: Sweep) -> None:
-        """A sweep is over: look at the cell that was asked for, or at the best."""
+        """A sweep is over: look at the cell that was wanted, or at the best."""
         self.plan, self.result = plan, result
         best = self.best()
         self._chosen = self._wanted
@@ -140,7 +135,7 @@ class SweepPanel:
             self._chosen = plan.place(*best) if best else 0
         self._wanted = None
 
-    # --- figures -----------------------------------------------------------------------
+    # --- pictures ----------------------------------------------------------------------
 
     def figure(self) -> go.Figure:
         """The map as a static figure."""
@@ -170,6 +165,27 @@ class SweepPanel:
         names = history.layout.names
         return self.tensor if self.tensor in names else names[0]
 
+    def static(self) -> list[Any]:
+        """The map and the member that is looked at."""
+        return [self.figure(), self.member_figure()]
+
+    def _specs(self) -> dict[str, Spec]:
+        if self.result is None or self._chosen is None:
+            words = "Press Run the sweep: each cell is a network."
+            return {"map": empty_map(len(self.plan.values), words)}
+        history, recipe = self.result.histories[self._chosen], self._member
+        seen = history
+        last = len(self.moment.options) - 1
+        if self.view in MOMENTS and self.moment.index not in (None, last):
+            seen = cast(History, Moment(history, self.moment.value))
+        with one_thread():
+            picture = views.draw(self.view, seen, recipe, self.tensor)
+        return {
+            "map": self._map_spec(),
+            "member": named_for(picture, self.plan.names[self._chosen]),
+            "loss": loss_curves.spec(history, steps=recipe.steps, height=340),
+        }
+
     def _map_spec(self) -> Spec:
         assert self.result is not None
         assert self._chosen is not None
@@ -183,91 +199,100 @@ class SweepPanel:
             chosen=divmod(self._chosen, len(self.plan.lrs)),
         )
 
-    def _ipython_display_(self) -> None:
-        from IPython.display import display
+    def _tell(self) -> None:
+        running = self.job.running
+        self.run_button.disabled, self.stop_button.disabled = running, not running
+        # A member belongs to the last sweep, a plan may be that of the next.
+        for widget in (
+            self.field_selector, self.values_text, self.lrs_text, self.steps,
+            self.member_selector, self.metric_selector,
+        ):  # fmt: skip
+            widget.disabled = running
+        done = self.job.state == "finished"
+        self.progress.value = round(self.progress.max * (1.0 if done else self.job.share))
+        self._below.layout.display = "none" if self.result is None else ""
+        write(self.member_words, self._describe())
+        write(self.status, self._state())
 
-        if self.interactive:
-            display(self.widget)
-        else:
-            display(self.figure(), self.member_figure())
+    _job_changed = _tell
 
-    # --- widgets -----------------------------------------------------------------------
+    def _state(self) -> str:
+        """The status line."""
+        job = self.job
+        match job.state:
+            case "ready":
+                return f"ready · {len(self.plan.recipes)} networks to train"
+            case "running" | "stopping" if not job.total:
+                return f"<b>{job.state}</b>"
+            case "running" | "stopping":
+                left = rough_duration(job.seconds_left) if job.share else "?"
+                return (
+                    f"<b>{job.state}</b> · {job.done:,} of {job.total:,} steps · about {left} to go"
+                )
+            case "stopped":
+                return "<b>stopped</b> · the networks it was training are dropped"
+            case "failed":
+                return "not run"
+        assert self.result is not None
+        diverged = sum(history.finding is not None for history in self.result.histories)
+        line = f"<b>finished</b> · {len(self.result)} networks in {duration(self._seconds)}"
+        return line + (f" · {diverged} diverged" if diverged else "")
 
-    def _build(self) -> None:
+    def _describe(self) -> str:
+        """The chosen member's last values, or what went wrong with it."""
+        if self.history is None:
+            return ""
+        if self.history.finding is not None:
+            message = html.escape(self.history.finding["message"])
+            return f"<span style='color:{RED}'>{message}</span>"
+        return last_values(self.history.summary())
+
+    # --- controls ----------------------------------------------------------------------
+
+    def _controls(self) -> list[Any]:
         import ipywidgets as widgets
 
-        from labkit.panels.live_figure import LiveFigure
+        from labkit.panels import parts
+        from labkit.panels.view_picker import ViewPicker
 
-        style = {"description_width": "104px"}
-        wide = widgets.Layout(width="auto", flex="1 1 330px")
         fields = list(dict.fromkeys([*ROWS, self.plan.field]))
-        self.field_selector = widgets.Dropdown(
-            options=[(name.replace("_", " "), name) for name in fields],
-            value=self.plan.field,
-            description="rows",
-            tooltip="what changes from row to row",
-            style=style,
-            layout=widgets.Layout(width="260px"),
-        )
-        self.values_text = widgets.Text(
-            value=spell_all(self.plan.values),
-            description="their values",
-            tooltip="names or numbers with commas between them",
-            continuous_update=False,
-            style=style,
-            layout=wide,
-        )
-        self.lrs_text = widgets.Text(
-            value=spell_all(self.plan.lrs),
-            description="learning rates",
-            tooltip="numbers with commas between them, or: 0.001 to 1 in 7",
-            continuous_update=False,
-            style=style,
-            layout=wide,
-        )
+        self.field_selector = parts.menu(
+            "rows", [(name.replace("_", " "), name) for name in fields], self.plan.field,
+            "what changes from row to row", label=LABEL, width="260px",
+        )  # fmt: skip
+        self.values_text = _line(
+            "their values", spell_all(self.plan.values),
+            "names or numbers with commas between them",
+        )  # fmt: skip
+        self.lrs_text = _line(
+            "learning rates", spell_all(self.plan.lrs),
+            "numbers with commas between them, or a range: 1e-3:1:log:7",
+        )  # fmt: skip
         self.steps = widgets.BoundedIntText(
             value=self.recipe.steps,
             min=1,
             max=100_000,
             description="steps",
             tooltip="of every run",
-            style=style,
+            style={"description_width": LABEL},
             layout=widgets.Layout(width="260px"),
         )
         metrics = [name for name in WORDS if self.recipe.data().classes or "loss" in name]
-        self.metric_selector = widgets.Dropdown(
-            options=[(WORDS[name], name) for name in metrics],
-            value=self.metric if self.metric in metrics else "val_loss",
-            description="colour",
-            style={"description_width": "auto"},
-            layout=widgets.Layout(width="250px"),
+        self.metric_selector = parts.menu(
+            "colour", [(WORDS[name], name) for name in metrics],
+            self.metric if self.metric in metrics else "val_loss", width="250px",
+        )  # fmt: skip
+        self.run_button = parts.button(
+            "Run the sweep", "play", "train one network for each cell", style="primary"
         )
-        self.run_button = widgets.Button(
-            description="Run the sweep",
-            icon="play",
-            button_style="primary",
-            tooltip="train one network for each cell",
-            layout=widgets.Layout(width="auto"),
-        )
-        self.stop_button = widgets.Button(
-            description="Stop",
-            icon="stop",
-            tooltip="end the sweep; what it has trained is dropped",
-            disabled=True,
-            layout=widgets.Layout(width="auto"),
+        self.stop_button = parts.button(
+            "Stop", "stop", "end the sweep; what it has trained is dropped"
         )
         self.progress = widgets.IntProgress(max=1000, layout=widgets.Layout(width="220px"))
-        self.status = widgets.HTML()
-        self.message = widgets.HTML()
-        self.member_selector = widgets.Dropdown(
-            description="look at", style={"description_width": "auto"}
-        )
-        self.view_selector = widgets.Dropdown(
-            description="view", style={"description_width": "auto"}
-        )
-        self.tensor_selector = widgets.Dropdown(
-            description="tensor", style={"description_width": "auto"}
-        )
+        self.member_selector = parts.menu("look at", None, None)
+        self._picker = ViewPicker(self.edits, self.on_edit, self._look)
+        self.view_selector = self._picker.view_selector
+        self.tensor_selector = self._picker.tensor_selector
         self.moment = widgets.SelectionSlider(
             options=[("end", 0)],
             description="at step",
@@ -275,291 +300,109 @@ class SweepPanel:
             style={"description_width": "auto"},
             layout=widgets.Layout(width="380px"),
         )
-        self.words = widgets.HTML()
-        self._map, self._loss, self._picture = LiveFigure(), LiveFigure(), LiveFigure()
-        self._map.on_click(self._clicked)
-        self.run_button.on_click(self._run)
-        self.stop_button.on_click(self._stop)
-        self.field_selector.observe(self._other_field, "value")
-        self.metric_selector.observe(self._other_metric, "value")
-        self.member_selector.observe(self._other_member, "value")
-        for selector in (self.view_selector, self.tensor_selector, self.moment):
-            selector.observe(self._other_look, "value")
-        half = widgets.Layout(flex="1 1 420px", min_width="320px")
-        row = widgets.Layout(flex_flow="row wrap")
-        self._below = widgets.VBox(
-            [
-                widgets.HBox([self.member_selector, self.words], layout=row),
-                widgets.HBox([self.view_selector, self.tensor_selector, self.moment], layout=row),
-                widgets.HBox(
-                    [
-                        widgets.VBox([self._picture], layout=half),
-                        widgets.VBox([self._loss], layout=half),
-                    ],
-                    layout=row,
-                ),
-            ],
-            layout=widgets.Layout(display="none"),
-        )
-        self.widget: ipywidgets.Widget = widgets.VBox(
-            [
-                widgets.HBox([self.field_selector, self.values_text], layout=row),
-                widgets.HBox([self.steps, self.lrs_text], layout=row),
-                widgets.HBox(
-                    [self.run_button, self.stop_button, self.progress, self.metric_selector],
-                    layout=row,
-                ),
-                self.status,
-                self.message,
-                self._map,
-                self._below,
-            ]
-        )
-        self._filling = False
-        self._say(f"ready · {len(self.plan.recipes)} networks to train")
-        self._map.show(
-            _waiting(len(self.plan.values), "Press Run the sweep: each cell is a network.")
-        )
+        self.member_words = widgets.HTML()
+        self.live["map"].on_click(self.guard(self._clicked))
+        self.on_click(self.run_button, self._run)
+        self.on_click(self.stop_button, self.stop)
+        self.on_edit(self.field_selector, self._other_field)
+        self.on_edit(self.metric_selector, self._other_metric)
+        self.on_edit(self.member_selector, self._look_at)
+        self.on_edit(self.moment, lambda _step: self.paint())
+        return [
+            parts.row(self.field_selector, self.values_text),
+            parts.row(self.steps, self.lrs_text),
+            parts.row(self.run_button, self.stop_button, self.progress, self.metric_selector),
+        ]
 
-    # --- running (on another thread) ------------------------------------------------------
+    def _layout(self, controls: Sequence[Any]) -> ipywidgets.Widget:
+        from labkit.panels import parts
 
-    def _run(self, _button: Any) -> None:
-        if self._running:
+        self._below = parts.column(
+            parts.row(self.member_selector, self.member_words),
+            parts.row(self.view_selector, self.tensor_selector, self.moment),
+            parts.halves(self.live["member"], self.live["loss"]),
+        )
+        return parts.column(*controls, self.status, self.message, self.live["map"], self._below)
+
+    def _fill(self) -> None:
+        """Offer the members of the last sweep, and the views and moments of the chosen one."""
+        from labkit.panels.view_picker import fitting_views
+
+        if self.result is None or self._chosen is None:
             return
-        try:
-            recipe = self.recipe.replace(steps=self.steps.value)
-            field = self.field_selector.value
-            values, lrs = (
-                read_values(field, self.values_text.value),
-                read_rates(self.lrs_text.value),
-            )
-            plan = Plan.of(recipe, field, values, lrs)
-        except LabError as error:
-            self._complain(error)
+        histories = self.result.histories
+        self.member_selector.options = [
+            (f"{name} (diverged)" if histories[k].finding else name, k)
+            for k, name in enumerate(self.plan.names)
+        ]
+        self.member_selector.value = self._chosen
+        history, titles = histories[self._chosen], fitting_views(self._member)
+        self.view = self.view if self.view in titles else "weights"
+        self.tensor = self._tensor_of(history)
+        self._picker.offer(titles, self.view, history.layout.names, self.tensor)
+        steps, _ = history.snapshots(history.layout.names[0], most=64)
+        self.moment.options = [(f"{step:,}", int(step)) for step in steps]
+        self.moment.index = len(steps) - 1
+        self._show_moment()
+
+    def _show_moment(self) -> None:
+        self.moment.layout.display = "" if self.view in MOMENTS else "none"
+
+    # --- what the controls do ----------------------------------------------------------
+
+    def _run(self) -> None:
+        if self.job.running:
             return
-        self._complain(None)
-        self._halt.clear()
-        self._running = True
-        self._lock_controls()
-        self.progress.value = 0
-        self._executor.submit(self._work, plan)
+        recipe = self.recipe.replace(steps=self.steps.value)
+        field = self.field_selector.value
+        values = read_values(field, self.values_text.value)
+        self.job.request(Plan.of(recipe, field, values, read_rates(self.lrs_text.value)))
 
     def _work(self, plan: Plan) -> None:
-        """The sweep itself, on the executor's thread."""
-        since = time.perf_counter()
-        try:
-            with one_thread():
-                result = sweep(plan.recipes, progress=self._progressed(len(plan.recipes)))
+        with one_thread():
+            result = sweep(plan.recipes, progress=self.job.progress)
+        with self.edits.lock:
+            self._seconds = self.job.seconds
             self._take(plan, result)
-            self.progress.value = self.progress.max
-            gone = sum(history.finding is not None for history in result.histories)
-            words = f"<b>finished</b> · {len(result)} networks in {_time(since)}"
-            self._say(words + (f" · {gone} diverged" if gone else ""))
-            self._show_result()
-        except Halted:
-            self._say("<b>stopped</b> · the networks it was training are dropped")
-        except LabError as error:
-            self._complain(error)
-            self._say("not run")
-        except Exception as error:
-            self._complain(LabError(f"the sweep failed: {type(error).__name__}: {error}"))
-            self._say("not run")
-            raise
-        finally:
-            self._running = False
-            self._lock_controls()
-
-    def _progressed(self, networks: int) -> Callable[[int, int], None]:
-        since = time.perf_counter()
-        told = 0.0
-
-        def progress(done: int, total: int) -> None:
-            nonlocal told
-            if self._halt.is_set():
-                raise Halted
-            now = time.perf_counter()
-            if now - told >= EVERY_S:
-                told = now
-                self.progress.value = round(self.progress.max * done / max(total, 1))
-                left = (now - since) * (total - done) / max(done, 1)
-                self._say(
-                    f"<b>running</b> · {networks} networks · {done:,} of {total:,} "
-                    f"steps · about {max(1, round(left))} s to go"
-                )
-
-        return progress
-
-    def _stop(self, _button: Any) -> None:
-        self._halt.set()
-
-    def _lock_controls(self) -> None:
-        self.run_button.disabled = self._running
-        self.stop_button.disabled = not self._running
-        for widget in (self.field_selector, self.values_text, self.lrs_text, self.steps):
-            widget.disabled = self._running
-        # A member belongs to the last sweep, a plan may be that of the next.
-        for widget in (self.member_selector, self.metric_selector):
-            widget.disabled = self._running
-
-    def _say(self, line: str) -> None:
-        self.status.value = line
-
-    def _complain(self, error: LabError | None) -> None:
-        self.message.value = (
-            "" if error is None else f"<div role='alert'>{_alarm(str(error))}</div>"
-        )
-
-    # --- looking -----------------------------------------------------------------------
-
-    def _show_result(self) -> None:
-        self._filling = True
-        try:
-            self.member_selector.options = [
-                (f"{name}{self._ending(k)}", k) for k, name in enumerate(self.plan.names)
-            ]
-        finally:
-            self._filling = False
-        self._below.layout.display = ""
-        self._look_at(self._chosen or 0)
-
-    def _ending(self, index: int) -> str:
-        assert self.result is not None
-        return " (diverged)" if self.result.histories[index].finding else ""
+            self.fill()
+        self.paint()
 
     def _clicked(self, point: dict[str, Any]) -> None:
         """A cell of the map: its point is [row, column]."""
         cell = point.get("point")
-        if self.result is None or self._running or not isinstance(cell, list | tuple):
+        if self.result is None or self.job.running or not isinstance(cell, list | tuple):
             return
         row, column = cell
         self._look_at(int(row) * len(self.plan.lrs) + int(column))
 
-    def _other_member(self, change: Any) -> None:
-        if not self._filling and change["new"] is not None:
-            self._look_at(change["new"])
-
     def _look_at(self, index: int) -> None:
         """Choose a member: frame its cell, offer its views, paint."""
-        from labkit.panels.live_figure import show_together
-
-        assert self.result is not None
         self._chosen = index
-        history, recipe = self.result.histories[index], self._member
-        fitting = [name for name in views.views_for(recipe) if name != "loss"]
-        self.view = self.view if self.view in fitting else "weights"
-        self.tensor = self._tensor_of(history)
-        steps, _ = history.snapshots(history.layout.names[0], most=64)
-        self._filling = True  # new options select their first for a moment
-        try:
-            self.member_selector.value = index
-            titles = [(views.VIEWS[name].traits["title"], name) for name in fitting]
-            self.view_selector.options, self.view_selector.value = titles, self.view
-            names = history.layout.names
-            self.tensor_selector.options, self.tensor_selector.value = names, self.tensor
-            self.moment.options = [(f"{step:,}", int(step)) for step in steps]
-            self.moment.index = len(steps) - 1
-        finally:
-            self._filling = False
-        self.words.value = self._describe(index)
-        self._show_selectors()
-        show_together({self._map: self._map_spec(), **self._member_specs()})
+        self.fill()
+        self.paint()
 
-    def _describe(self, index: int) -> str:
-        assert self.result is not None
-        history = self.result.histories[index]
-        summary = history.summary()
-        if history.finding is not None:
-            return _alarm(history.finding["message"])
-        parts = [
-            f"{WORDS[name]} {summary[name]:.1%}"
-            if name.endswith("accuracy")
-            else f"{WORDS[name]} {summary[name]:.4g}"
-            for name in WORDS
-            if name in summary and summary[name] == summary[name]
-        ]
-        return " · ".join(parts)
+    def _look(self, view: str, tensor: str) -> None:
+        self.view, self.tensor = view, tensor
+        self._show_moment()
+        self.paint()
 
-    def _show_selectors(self) -> None:
-        per_tensor = views.VIEWS[self.view].traits["per_tensor"]
-        self.tensor_selector.layout.display = "" if per_tensor else "none"
-        self.moment.layout.display = "" if self.view in MOMENTS else "none"
+    def _other_metric(self, metric: str) -> None:
+        self.metric = metric
+        self.paint()
 
-    def _other_look(self, _change: Any) -> None:
-        from labkit.panels.live_figure import show_together
-
-        if self._filling or self.result is None:
-            return
-        self.view, self.tensor = self.view_selector.value, self.tensor_selector.value
-        self._show_selectors()
-        show_together(self._member_specs())
-
-    def _member_specs(self) -> Mapping[Any, Spec]:
-        assert self.result is not None
-        assert self._chosen is not None
-        history, recipe = self.result.histories[self._chosen], self._member
-        seen = history
-        last = len(self.moment.options) - 1
-        if self.view in MOMENTS and self.moment.index not in (None, last):
-            seen = cast(History, _Moment(history, self.moment.value))
-        with one_thread():
-            picture = views.draw(self.view, seen, recipe, self.tensor)
-        return {
-            self._picture: _named_for(picture, self.plan.names[self._chosen]),
-            self._loss: loss_curves.spec(history, steps=recipe.steps, height=340),
-        }
-
-    def _other_metric(self, _change: Any) -> None:
-        self.metric = self.metric_selector.value
-        if self.result is not None and not self._running:
-            self._map.show(self._map_spec())
-
-    def _other_field(self, _change: Any) -> None:
+    def _other_field(self, field: str) -> None:
         """Other rows: offer values for them."""
-        values = ROWS.get(self.field_selector.value) or [
-            getattr(self.recipe, self.field_selector.value)
-        ]
-        self.values_text.value = spell_all(values)
+        self.values_text.value = spell_all(ROWS.get(field) or [getattr(self.recipe, field)])
 
 
-class _Moment:
-    """A history as it was at a step: what asks for the weights now gets those of then."""
+def _line(name: str, value: str, tip: str) -> Any:
+    import ipywidgets as widgets
 
-    def __init__(self, history: History, step: int) -> None:
-        self._history, self._step = history, step
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._history, name)
-
-    def flat(self, step: int | None = None) -> np.ndarray:
-        return self._history.flat(self._step if step is None else step)
-
-    def weights(self, step: int | None = None) -> dict[str, np.ndarray]:
-        return self._history.weights(self._step if step is None else step)
-
-
-def _named_for(spec: Spec, name: str) -> Spec:
-    """The same picture, which says to a screen reader whose it is."""
-    layout = dict(spec["layout"])
-    label = layout.get("meta", {}).get("label", "")
-    return {**spec, "layout": {**layout, "meta": {"label": f"{label}: {name}"}}}
-
-
-def _waiting(rows: int, words: str) -> Spec:
-    """An empty place for the map, with what to do."""
-    from labkit.figures import theme
-    from labkit.figures.axes import axis
-
-    layout = theme.layout(words, height=max(180, 112 + 38 * min(rows, 16)), legend=False)
-    hidden = {"showticklabels": False, "showgrid": False, "ticks": ""}
-    layout["xaxis"], layout["yaxis"] = axis("", [0, 1], **hidden), axis("", [0, 1], **hidden)
-    note = {"text": words, "x": 0.5, "y": 0.5, "xref": "paper", "yref": "paper"}
-    layout["annotations"] = [{**note, "showarrow": False, "font": {"size": 14}}]
-    return {"data": [], "layout": layout}
-
-
-def _alarm(words: str) -> str:
-    return f"<span style='color:var(--jp-error-color1,#b00)'>{html.escape(words)}</span>"
-
-
-def _time(since: float) -> str:
-    return f"{time.perf_counter() - since:.1f} s"
+    return widgets.Text(
+        value=value,
+        description=name,
+        tooltip=tip,
+        continuous_update=False,
+        style={"description_width": LABEL},
+        layout=widgets.Layout(width="auto", flex="1 1 330px"),
+    )

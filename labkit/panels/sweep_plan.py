@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from labkit.core.errors import LabError, RecipeError, unknown
+from labkit.core.errors import RecipeError, unknown
 from labkit.core.parameters import parameters, parse, spell
+from labkit.core.ranges import read_numbers
 from labkit.recipe.recipe import Recipe
 from labkit.training.sweeps import grid
 
-# What may stand on the rows, and what is tried of it unless somebody says otherwise.
+# What may stand on the rows, and its values where none are given.
 ROWS: dict[str, tuple[Any, ...]] = {
     "init": ("kaiming_normal", "xavier_normal", "orthogonal", "lsuv", "zeros"),
     "optimizer": ("sgd", "momentum", "rmsprop", "adam"),
@@ -83,24 +82,9 @@ def read_values(field: str, text: str) -> list[Any]:
 
 
 def read_rates(text: str) -> list[float]:
-    """Learning rates: a list, or `0.001 to 1 in 7`, evenly spaced as factors.
+    """Learning rates: a list, or a range such as `1e-3:1:log:7`.
 
     Raises:
-        RecipeError: something that is no number, or a range of less than two rates.
+        LabError: something that is no number, or a range that makes no sense.
     """
-    number = r"([-+\d.eE]+)"
-    found = re.fullmatch(rf"\s*{number}\s*to\s*{number}\s*in\s*(\d+)\s*", text)
-    try:
-        if found:
-            low, high, count = float(found[1]), float(found[2]), int(found[3])
-            if not (0 < low < high and 2 <= count <= 1000):
-                raise RecipeError(f"learning rates {text!r}: write a range as 0.001 to 1 in 7")
-            return [float(f"{rate:.2g}") for rate in np.geomspace(low, high, count)]
-        return [float(part) for part in re.split(r"[,;\s]+", text) if part]
-    except ValueError as error:
-        if isinstance(error, LabError):
-            raise
-        raise RecipeError(
-            f"learning rates {text!r}: write numbers with commas, such as 0.001, 0.01, "
-            "or a range as 0.001 to 1 in 7"
-        ) from None
+    return read_numbers("lr", text, digits=2, most=1000)

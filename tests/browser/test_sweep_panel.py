@@ -70,7 +70,7 @@ def test_a_click_shows_that_runs_weights(sweep: Panel):
 def test_a_slip_is_answered(sweep: Panel):
     sweep.enter("learning rates", "0.1, fast")
     sweep.press("Run the sweep")
-    assert "0.001 to 1 in 7" in sweep.alert()
+    assert "1e-3:1e-1:log:5" in sweep.alert()
     sweep.enter("learning rates", "0.001, 0.01, 0.1")
     run(sweep)
     expect(sweep.root.get_by_role("alert")).to_have_count(0)

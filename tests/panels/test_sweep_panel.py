@@ -47,7 +47,7 @@ def frame(spec, name: str) -> tuple[float, float]:
 
 
 def click(one: SweepPanel, row: int, column: int) -> None:
-    for callback in one._map._on_click:
+    for callback in one.live["map"]._on_click:
         callback({"curve": 0, "point": [row, column], "x": column, "y": row, "customdata": None})
 
 
@@ -57,7 +57,7 @@ def click(one: SweepPanel, row: int, column: int) -> None:
 def test_it_waits_with_a_word_on_what_to_do(shown):
     one = panel()
     assert words(one.status) == "ready · 6 networks to train"
-    assert "Run the sweep" in label(shown[one._map])
+    assert "Run the sweep" in label(shown[one.live["map"]])
     assert one._below.layout.display == "none"
     assert (one.run_button.disabled, one.stop_button.disabled) == (False, True)
     with pytest.raises(LabError, match="Run the sweep"):
@@ -71,7 +71,7 @@ def test_a_sweep_trains_a_network_for_each_cell(shown):
         alone = fit(MOONS.replace(init=init, lr=lr)).curve("val_loss")[1][-1]
         cell = one.values_of("val_loss")[divmod(k, 3)]
         assert cell == pytest.approx(alone, rel=1e-3), (init, lr)
-    hover = shown[one._map]["data"][0]["text"]
+    hover = shown[one.live["map"]]["data"][0]["text"]
     assert "zeros" in hover[1][0]
     assert "learning rate 0.1" in hover[0][2]
     assert not one.run_button.disabled
@@ -81,8 +81,8 @@ def test_the_best_cell_is_framed_and_looked_at_first(shown):
     one = ran()
     values = one.values_of("val_loss")
     best = tuple(int(k) for k in np.unravel_index(values.argmin(), values.shape))
-    assert frame(shown[one._map], "best") == best
-    assert frame(shown[one._map], "shown below") == best
+    assert frame(shown[one.live["map"]], "best") == best
+    assert frame(shown[one.live["map"]], "shown below") == best
     assert divmod(one.chosen, 3) == best
     assert one.best() == (INITS[best[0]], LRS[best[1]])
     assert one._below.layout.display == ""
@@ -92,25 +92,25 @@ def test_a_click_shows_that_runs_weights(shown):
     one = ran()
     click(one, 1, 2)
     assert one.chosen == 5
-    assert frame(shown[one._map], "shown below") == (1, 2)
-    assert "zeros, learning rate 0.1" in label(shown[one._picture])
-    lines = [t["y"] for t in shown[one._picture]["data"] if t["type"] == "scatter"]
+    assert frame(shown[one.live["map"]], "shown below") == (1, 2)
+    assert "zeros, learning rate 0.1" in label(shown[one.live["member"]])
+    lines = [t["y"] for t in shown[one.live["member"]]["data"] if t["type"] == "scatter"]
     weights = one.result.histories[5].weights()["layer1.weight"]
     assert sorted(y[-1] for y in lines) == pytest.approx(sorted(weights.ravel()))
     click(one, 0, 1)
-    assert "kaiming_normal, learning rate 0.01" in label(shown[one._picture])
-    lines = [t["y"] for t in shown[one._picture]["data"] if t["type"] == "scatter"]
+    assert "kaiming_normal, learning rate 0.01" in label(shown[one.live["member"]])
+    lines = [t["y"] for t in shown[one.live["member"]]["data"] if t["type"] == "scatter"]
     assert np.ptp([y[0] for y in lines]) > 0, "its weights began at random"
     accuracy = one.result.histories[1].curve("val_accuracy")[1][-1]
-    assert f"validation accuracy {accuracy:.1%}" in words(one.words)
+    assert f"validation accuracy {accuracy:.1%}" in words(one.member_words)
 
 
 def test_the_list_of_runs_does_what_a_click_does(shown):
     one = ran()
     one.member_selector.value = 3
     assert one.chosen == 3
-    assert frame(shown[one._map], "shown below") == (1, 0)
-    assert "zeros, learning rate 0.001" in label(shown[one._picture])
+    assert frame(shown[one.live["map"]], "shown below") == (1, 0)
+    assert "zeros, learning rate 0.001" in label(shown[one.live["member"]])
     click(one, 0, 2)
     assert one.member_selector.value == 2
 
@@ -119,7 +119,7 @@ def test_other_views_and_tensors_of_the_chosen_run(shown):
     one = ran()
     one.view_selector.value = "histogram"
     one.tensor_selector.value = "output.weight"
-    assert "output.weight" in label(shown[one._picture])
+    assert "output.weight" in label(shown[one.live["member"]])
     assert one.moment.layout.display == "none", "it shows all steps at once"
     click(one, 1, 1)
     assert one.view_selector.value == "histogram", "the view stays"
@@ -134,17 +134,17 @@ def test_the_slider_goes_back_through_the_run(shown):
     one.view_selector.value = "heatmap"
     assert one.moment.layout.display == ""
     history = one.history
-    end = shown[one._picture]["data"][0]["z"]
+    end = shown[one.live["member"]]["data"][0]["z"]
     np.testing.assert_allclose(end, history.weights()["layer1.weight"], rtol=1e-6)
     one.moment.index = 0
-    start = shown[one._picture]["data"][0]["z"]
+    start = shown[one.live["member"]]["data"][0]["z"]
     np.testing.assert_allclose(start, history.weights(0)["layer1.weight"], rtol=1e-6)
     assert not np.allclose(start, end)
     one.view_selector.value = "boundary"
-    blank = shown[one._picture]["data"][0]["z"]
+    blank = shown[one.live["member"]]["data"][0]["z"]
     click(one, 0, 2)
     assert one.moment.index == len(one.moment.options) - 1, "another look begins at the end"
-    assert not np.array_equal(shown[one._picture]["data"][0]["z"], blank)
+    assert not np.array_equal(shown[one.live["member"]]["data"][0]["z"], blank)
 
 
 def test_a_run_that_diverged_says_so(shown):
@@ -153,8 +153,8 @@ def test_a_run_that_diverged_says_so(shown):
     assert "2 diverged" in words(one.status)
     assert one.member_selector.options[1][0].endswith("(diverged)")
     click(one, 0, 1)
-    assert "Training ended at step" in words(one.words)
-    assert "learning rate 10" in label(shown[one._picture])
+    assert "Training ended at step" in words(one.member_words)
+    assert "learning rate 10" in label(shown[one.live["member"]])
 
 
 def test_other_rows_come_with_values_of_their_own(shown):
@@ -162,7 +162,7 @@ def test_other_rows_come_with_values_of_their_own(shown):
     one.field_selector.value = "batch_size"
     assert one.values_text.value == "4, 16, 64, 256"
     one.values_text.value = "8, 32"
-    one.lrs_text.value = "0.001 to 0.1 in 3"
+    one.lrs_text.value = "0.001:0.1:log:3"
     one.steps.value = 7
     one.run_button.click()
     assert one.plan.values == [8, 32]
@@ -177,16 +177,16 @@ def test_other_rows_come_with_values_of_their_own(shown):
 def test_another_colour_shows_another_metric(shown):
     one = ran()
     one.metric_selector.value = "val_accuracy"
-    assert "validation accuracy" in label(shown[one._map])
-    assert "%" in shown[one._map]["data"][0]["text"][0][0]
+    assert "validation accuracy" in label(shown[one.live["map"]])
+    assert "%" in shown[one.live["map"]]["data"][0]["text"][0][0]
 
 
 @pytest.mark.parametrize(
     ("values", "lrs", "part"),
     [
         ("kaiming_norml, zeros", "0.1", "did you mean 'kaiming_normal'"),
-        ("zeros", "0.1, fast", "0.001 to 1 in 7"),
-        ("zeros", "1 to 0.1 in 3", "0.001 to 1 in 7"),
+        ("zeros", "0.1, fast", "1e-3:1e-1:log:5"),
+        ("zeros", "0.001 to 1 in 7", "write 0.001:1:log:7"),
         ("zeros", "100", "lr=100"),
         ("", "0.1", "no values"),
         ("zeros", "", "no values"),
@@ -213,7 +213,7 @@ def test_too_large_a_sweep_says_what_it_would_cost(shown):
     one = panel()
     one.field_selector.value = "batch_size"
     one.values_text.value = ", ".join(str(k) for k in range(1, 201))
-    one.lrs_text.value = "0.0001 to 1 in 900"
+    one.lrs_text.value = "0.0001:1:log:900"
     one.run_button.click()
     assert re.search(r"[\d,]+ members are more than .* memory", words(one.message))
     assert one.result is None
@@ -222,7 +222,7 @@ def test_too_large_a_sweep_says_what_it_would_cost(shown):
 def test_stop_ends_it_soon_and_keeps_the_last_map(shown):
     one = panel(executor=None)
     one.run_button.click()
-    wait(lambda: not one._running)
+    wait(lambda: not one.job.running)
     before = one.result
     assert before is not None
     one.steps.value = 100_000
@@ -231,7 +231,7 @@ def test_stop_ends_it_soon_and_keeps_the_last_map(shown):
     wait(lambda: "steps" in words(one.status))
     assert not one.stop_button.disabled
     one.stop_button.click()
-    wait(lambda: not one._running)
+    wait(lambda: not one.job.running)
     assert words(one.status).startswith("stopped")
     assert one.result is before
     click(one, 1, 2)
