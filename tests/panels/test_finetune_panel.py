@@ -14,12 +14,9 @@ import pytest
 import labkit.vision.finetuning.run
 from labkit.core.errors import LabError
 from labkit.core.executors import SynchronousExecutor
-from labkit.core.parameters import parameters
 from labkit.panels import FineTunePanel, finetune_panel
-from labkit.panels.finetune_controls import FineTuneControls
-from labkit.panels.finetune_panel import status
 from labkit.training.findings import Finding
-from labkit.vision.finetuning import FineTune, StepRecord, diagnosis
+from labkit.vision.finetuning import FineTune, diagnosis
 from labkit.vision.finetuning.live_run import LiveRun
 from tests.vision.finetuning.fake import MAPS, PER_EPOCH, SPEC, FakeTraining
 
@@ -58,7 +55,7 @@ def test_it_waits_for_somebody_to_press_start(trainer, shown):
     one = panel()
     assert words(one.status) == "ready · 3 epochs of cells"
     assert enabled(one) == {"Start"}
-    assert shown[one._curves]["layout"]["xaxis"]["range"] == [0, 3]
+    assert shown[one.live["curves"]]["layout"]["xaxis"]["range"] == [0, 3]
     assert not trainer.specs
     with pytest.raises(LabError, match="press Start"):
         _ = one.result
@@ -72,12 +69,12 @@ def test_a_run_is_shown_whole_at_its_end(trainer, shown):
         "finished · epoch 3 of 3 · step 12 of 12 · loss 1.17 · "
         "mAP50 0.600 (kept: 0.700 of epoch 2) · weights in runs"
     )
-    curves = shown[one._curves]
+    curves = shown[one.live["curves"]]
     assert list(trace(curves, "mAP50")["y"]) == list(MAPS)
     assert list(trace(curves, "mAP50, kept")["x"]) == [2]
     assert trace(curves, "box")["x"][-1] == 3
     assert set(trace(curves, "learning rate")["y"]) == {0.004}
-    (heat,) = shown[one._updates]["data"]
+    (heat,) = shown[one.live["updates"]]["data"]
     assert heat["z"].shape == (2, 12)
     assert enabled(one) == {"Start"}
     assert len(one.samples_box.children) == one.images
@@ -128,7 +125,7 @@ def test_on_a_thread_of_its_own_it_is_live_and_stops(trainer, shown):
     one = FineTunePanel(SPEC)
     one.buttons["Start"].click()
     assert going.wait(30)
-    one._painter.paint()
+    one.painter.paint()
     assert words(one.status).startswith("running · epoch 2 of 3 · step 5 of 12")
     assert words(one.status).endswith("left")
     assert enabled(one) == {"Stop"}
@@ -197,7 +194,7 @@ def test_other_settings_are_for_the_next_run(trainer, shown):
     assert one.result.spec == SPEC
     one.buttons["Start"].click()
     assert one.result.spec == trainer.specs[-1] == SPEC.replace(epochs=2, seed=5)
-    assert shown[one._curves]["layout"]["xaxis"]["range"] == [0, 2]
+    assert shown[one.live["curves"]]["layout"]["xaxis"]["range"] == [0, 2]
 
 
 # --- what goes wrong -------------------------------------------------------------------
@@ -309,20 +306,3 @@ def test_a_real_run(tmp_path, monkeypatch):
     assert len(pictures) == 2
     (heat,) = one.updates_figure().data
     assert len(heat.y) == len(set(one.run.steps[1].updates))
-
-
-# --- pieces ----------------------------------------------------------------------------
-
-
-def test_every_field_has_a_control():
-    controls = FineTuneControls(FineTune(), lambda spec: None)
-    assert set(controls.fields) == set(parameters(FineTune))
-    groups = {p.group for name, p in parameters(FineTune).items() if name not in controls.first}
-    assert groups <= set(controls.folded), "a group that no heading shows"
-
-
-def test_the_time_left_is_in_the_status(monkeypatch):
-    run = LiveRun(SPEC)
-    monkeypatch.setattr(LiveRun, "seconds_left", 12.0)
-    run._on_step(StepRecord(6, 1, 1.0, {"box": 1.0}, 0.1, None, 12))
-    assert "about 12 s left" in status(run, SPEC)
