@@ -18,57 +18,13 @@ from typing import Any
 
 import psutil
 
-from labkit.batch.folder import ENDED, STATUS, Folder
-from labkit.batch.store import Store
+from labkit.batch import liveness
+from labkit.batch.folder import Folder
+from labkit.batch.liveness import DRIVERS, OURS, SILENCE, Drivers
+from labkit.batch.states import ENDED, STATUS
 
-HEARTBEAT = 5.0  # seconds between two signs of life of a driver
-SILENCE = 60.0  # seconds after which one that cannot be looked at is taken for dead
-CLOCK = 2.0  # seconds by which two readings of a process's start may differ
-DRIVERS = ".labkit/drivers"
 CLAIMS = ".labkit/claims"
 Status = Mapping[str, Any]
-
-
-class Drivers:
-    """The drivers that work, or worked, on a folder."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._dead: set[str] = set()
-
-    def alive(self, token: str) -> bool:
-        """Whether a driver still works.
-
-        On its own machine it is dead as soon as its process is; seen from elsewhere, when
-        it has given no sign of life for a minute. Its file goes when it ends.
-        """
-        if token in self._dead:
-            return False
-        alive = self._look(token)
-        if not alive:
-            self._dead.add(token)
-        return alive
-
-    def _look(self, token: str) -> bool:
-        name = f"{DRIVERS}/{token}.json"
-        data = self._store.read(name)
-        if data is None:
-            return False
-        age = self._store.age(name)
-        heard = age is None or age <= SILENCE
-        try:
-            driver = json.loads(data)
-            here = driver["machine"] == _machine()
-            pid, started = int(driver["pid"]), float(driver["started"])
-        except (ValueError, KeyError, TypeError):
-            return heard
-        if not here:
-            return heard
-        if pid == os.getpid():
-            return token in _mine
-        # One of that number that is silent is another process, or the driver, suspended.
-        began = _began(pid)
-        return began is not None and (heard or abs(began - started) < CLOCK)
 
 
 class Driver:
@@ -77,13 +33,13 @@ class Driver:
     def __init__(self, folder: Folder) -> None:
         self.folder = folder
         self.token = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-        self.told = {"token": self.token, "host": socket.gethostname(), "pid": os.getpid()}
+        self.identity = {"token": self.token, "host": socket.gethostname(), "pid": os.getpid()}
         self.drivers = Drivers(folder.store)
         self._file = f"{DRIVERS}/{self.token}.json"
         self._claims: dict[str, list[str]] = {}
         about = {
-            **self.told,
-            "machine": _machine(),
+            **self.identity,
+            "machine": liveness.machine(),
             "started": psutil.Process().create_time(),
         }
         self._about = json.dumps(about).encode()
@@ -156,15 +112,12 @@ class Driver:
 
     def _write(self, id: str, status: Status) -> None:
         number = int(self._claims[id][-1].rpartition(".")[2])
-        self.folder.write_status(id, {**status, "driver": {**self.told, "claim": number}})
+        self.folder.write_status(id, {**status, "driver": {**self.identity, "claim": number}})
 
     def release(self, id: str) -> None:
         """Give a run up, after its last status was written."""
         for name in self._claims.pop(id, ()):
             self.folder.store.remove(name)
-
-
-_mine: set[str] = set()
 
 
 @contextmanager
@@ -178,12 +131,12 @@ def driving(folder: Folder) -> Iterator[Driver]:
     ended = threading.Event()
 
     def beat() -> None:
-        while not ended.wait(HEARTBEAT):
+        while not ended.wait(liveness.HEARTBEAT):
             with suppress(Exception):  # the next status that cannot be written stops the driver
                 driver.beat()
 
     driver.beat()
-    _mine.add(driver.token)
+    OURS.add(driver.token)
     thread = threading.Thread(target=beat, name="labkit-heartbeat", daemon=True)
     thread.start()
     try:
@@ -191,25 +144,6 @@ def driving(folder: Folder) -> Iterator[Driver]:
     finally:
         ended.set()
         thread.join()
-        _mine.discard(driver.token)
+        OURS.discard(driver.token)
         with suppress(Exception):
             folder.store.remove(driver._file)
-
-
-def _machine() -> str:
-    """Where process numbers mean the same: a host's name, and on Linux its process namespace.
-
-    Containers may share a host's name, and a folder.
-    """
-    with suppress(OSError):
-        return f"{socket.gethostname()} {os.readlink('/proc/self/ns/pid')}"
-    return socket.gethostname()
-
-
-def _began(pid: int) -> float | None:
-    """When a process began; None where there is none of that number, or what is left of it."""
-    try:
-        process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
-    except psutil.NoSuchProcess:
-        return None

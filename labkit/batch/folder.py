@@ -25,12 +25,11 @@ from typing import Any
 
 from labkit._version import __version__
 from labkit.batch.job import Job, Limits
+from labkit.batch.liveness import Drivers
+from labkit.batch.states import STATUS, read_status
 from labkit.batch.store import open_store
 from labkit.core.errors import FileError, LabError
 
-STATES = ("queued", "running", "done", "failed", "timed out", "killed")
-ENDED = ("done", "failed", "timed out", "killed")
-STATUS = "status.json"
 COPIES = ".labkit/notebooks"
 Places = dict[tuple[str, str], str]  # paths by a notebook's name and `content_hash`
 
@@ -181,7 +180,7 @@ class Folder:
 
     def status(self, id: str) -> dict[str, Any] | None:
         """A run's status file; None where there is none that can be believed."""
-        return _status(self.read(id, STATUS), id)[0]
+        return read_status(self.read(id, STATUS), id)[0]
 
     def statuses(
         self, runs: Iterable[Asked] | None = None, *, superseded: bool = False
@@ -199,8 +198,6 @@ class Folder:
         Raises:
             FileError: there is no batch here.
         """
-        from labkit.batch.claims import Drivers
-
         wanted = list(self.asked() if runs is None else runs)
         if not superseded:
             wanted = [run for run in wanted if not run.superseded]
@@ -210,7 +207,7 @@ class Folder:
 
     def _told(self, run: Asked, data: bytes | None, alive: Callable[[str], bool]) -> dict[str, Any]:
         told = {"id": run.id, "notebook": run.notebook, "parameters": run.parameters}
-        status, problem = _status(data, run.id)
+        status, problem = read_status(data, run.id)
         status = {"state": "queued", **told, **(status or {})}
         if problem:
             status["problem"] = f"{self.where(run.id, STATUS)} {problem}"
@@ -258,23 +255,6 @@ def _batch(number: int) -> str:
 
 def _copy(content: str, name: str) -> str:
     return f"{COPIES}/{content}/{name}.ipynb"
-
-
-def _status(data: bytes | None, id: str) -> tuple[dict[str, Any] | None, str | None]:
-    """A status and, where the file is none, what is wrong with it."""
-    if data is None:
-        return None, None
-    try:
-        status = json.loads(data)
-        if status["id"] != id:
-            return None, f"is of another run, {status['id']}"
-        if status["state"] not in STATES:
-            return None, f"has the unknown state {status['state']!r}"
-        if (str, int) != (type(status["driver"]["token"]), type(status["driver"]["claim"])):
-            return None, "names no driver"
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None, "is not a status: cut short, or written by something else"
-    return status, None
 
 
 def _options(job: Job) -> dict[str, Any]:

@@ -39,6 +39,17 @@ def to_html(notebook: nbformat.NotebookNode, title: str = "Notebook") -> str:
     return str(body).replace(PLACE, _plotly_script(), 1) if PLACE in body else str(body)
 
 
+def compile_templates() -> None:
+    """Make a first page: nbconvert compiles its templates then, which takes a while."""
+    from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+    empty: dict[str, Any] = {"data": [], "layout": {}}
+    figure = new_output("display_data", {"application/vnd.plotly.v1+json": empty})
+    shown = [new_output("stream", text="1"), figure]
+    cells = [new_markdown_cell("# $x$"), new_code_cell("x = 1", outputs=shown)]
+    to_html(new_notebook(cells=cells))
+
+
 def mathml(tex: str, display: str = "inline") -> str:
     """A formula as MathML; as escaped TeX between dollars where it cannot be converted."""
     import html

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import os
 import signal
 import socket
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Future
 from contextlib import contextmanager, suppress
@@ -20,17 +18,17 @@ from typing import Any, Literal
 from labkit._version import __version__
 from labkit.batch.claims import Driver, driving
 from labkit.batch.cluster import WorkerLost
-from labkit.batch.folder import ENDED, Folder, timestamp, writing
+from labkit.batch.folder import Folder, timestamp, writing
 from labkit.batch.job import Failure, Job, Outcome
 from labkit.batch.progress import Progress
+from labkit.batch.queue import Attempt, Queue
+from labkit.batch.states import ENDED
 from labkit.batch.workers import Pool, Workers
 from labkit.core.errors import FileError, LabError
 
 Again = Literal["unfinished", "failed", "all"]
 TICK = 1.0  # seconds between two looks at what has begun to run
-OTHERS = 2.0  # seconds between two looks at the runs of other drivers
-BACKOFF = 0.5  # seconds before a second attempt, doubled before each further one
-FAREWELL = 20.0  # seconds that runs have to end after Ctrl-C
+SHUTDOWN = 20.0  # seconds that runs have to end after Ctrl-C
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,6 @@ def drive(
     retries: int = 1,
     again: Again = "unfinished",
     progress: bool = True,
-    in_flight: int | None = None,
     perform: Callable[[Job], Outcome] | None = None,
 ) -> Batch:
     """Perform those jobs that the folder has not done; they must have been asked for.
@@ -78,8 +75,6 @@ def drive(
         retries: further attempts after a failure that is not the notebook's.
         again: see `run_batch`.
         progress: show it.
-        in_flight: how many jobs to have with the executor at most; twice its workers if
-            None, so that none waits for us.
         perform: what the executor runs, if not `labkit.batch.perform.perform`.
 
     Raises:
@@ -88,7 +83,7 @@ def drive(
     """
     from labkit.batch.perform import perform as by_notebook
 
-    workers = Workers(executor, at_once, in_flight)
+    workers = Workers(executor, at_once)
     shown = Progress(len(jobs), progress)
     try:
         with writing(folder), driving(folder) as driver, workers:
@@ -106,32 +101,6 @@ def drive(
     return batch
 
 
-@dataclass
-class _Flight:
-    """One attempt at a job.
-
-    Attributes:
-        job: what was asked for.
-        attempt: counted over all drivers.
-        tries: counted here.
-        failure: of the attempt before, where it was lost.
-        alone: whether nothing else was in flight with it, so that it is to blame for a
-            broken executor.
-        begun: whether it is known to have begun.
-    """
-
-    job: Job
-    attempt: int
-    tries: int = 1
-    failure: Failure | None = None
-    alone: bool = False
-    begun: bool = False
-
-    def next(self, failure: Failure) -> _Flight:
-        """The attempt after this one."""
-        return _Flight(self.job, self.attempt + 1, self.tries + 1, failure)
-
-
 class _FolderError(Exception):
     """The folder cannot be written, which a thread of ours found out."""
 
@@ -145,7 +114,7 @@ class _TakenOverError(Exception):
 
 
 class _Schedule:
-    """What waits, what is in flight, and what becomes of it."""
+    """The queue, the running set, and what becomes of each attempt."""
 
     def __init__(
         self,
@@ -164,47 +133,40 @@ class _Schedule:
         self.again = again
         self.shown = shown
         self.stopping = False
-        self._waiting: deque[Job] = deque()
-        self._elsewhere: list[Job] = []  # other drivers have them
-        self._suspects: deque[_Flight] = deque()  # of having broken the executor
-        self._later: list[tuple[float, int, _Flight]] = []  # when, order
-        self._order = itertools.count()
-        self._flying: dict[Future[Outcome], _Flight] = {}
-        self._landed: SimpleQueue[Future[Outcome] | None] = SimpleQueue()
+        self._queue = Queue()
+        self._running: dict[Future[Outcome], Attempt] = {}
+        self._ended: SimpleQueue[Future[Outcome] | None] = SimpleQueue()
         self._before: dict[str, int] = {}  # the claims that we found, by run
-        self._look_at = self._others_at = 0.0
+        self._look_at = 0.0
         self._deadline: float | None = None
 
     # --- the loop ------------------------------------------------------------------------
 
     def run(self, jobs: Sequence[Job]) -> None:
-        """Until nothing waits, nothing flies and no other driver has one of the jobs."""
+        """Run until queue and running set are empty and no other driver has one of the jobs."""
         self._sort_out(jobs)
         try:
             self._fill()
             _import_for_the_end()
-            while self._flying or (not self.stopping and self._left()):
+            while self._running or (not self.stopping and self._queue):
                 if self.stopping:
-                    self._say_farewell()
+                    self._shut_down()
                 else:
                     self._fill()
-                self._land()
+                self._collect()
             if self.stopping:
-                self._say_farewell()
+                self._shut_down()
         except BaseException:
             if not self.stopping:  # else it is the second Ctrl-C: at once
                 self.stopping = True
-                while self._say_farewell():
-                    self._land()
+                while self._shut_down():
+                    self._collect()
             raise
 
     def stop(self) -> None:
         """Begin to end; fit for a signal's handler."""
         self.stopping = True
-        self._landed.put(None)
-
-    def _left(self) -> bool:
-        return bool(self._waiting or self._later or self._suspects or self._elsewhere)
+        self._ended.put(None)
 
     def _sort_out(self, jobs: Sequence[Job]) -> None:
         """What is to be run, and what has ended before."""
@@ -218,7 +180,7 @@ class _Schedule:
             if "driver" in status:
                 self._before[job.id] = status["driver"]["claim"]
             if self._wanted(status):
-                self._waiting.append(job)
+                self._queue.add(job)
             else:
                 done += status["state"] == "done"
                 failed += status["state"] != "done"
@@ -235,63 +197,58 @@ class _Schedule:
         lost = status["state"] == "timed out" or status.get("infrastructure", False)
         return bool(lost or self.again != "unfinished")
 
-    # --- into the air --------------------------------------------------------------------
+    # --- from the queue to the executor --------------------------------------------------
 
     def _fill(self) -> None:
-        """Have as much in flight as there is room for."""
-        if self._elsewhere and time.monotonic() >= self._others_at:
-            self._others_at = time.monotonic() + OTHERS
-            self._waiting.extend(self._elsewhere)
-            self._elsewhere = []
-        while not self.stopping and len(self._flying) < self.workers.room:
-            if len(self._flying) == 1 and next(iter(self._flying.values())).alone:
+        """Submit as many runs as there is room for."""
+        while not self.stopping and len(self._running) < self.workers.room:
+            if len(self._running) == 1 and next(iter(self._running.values())).alone:
                 return
-            if self._later and self._later[0][0] <= time.monotonic():
-                self._launch(heapq.heappop(self._later)[2])
-            elif self._waiting:
-                self._take(self._waiting.popleft())
-            elif self._suspects and not (self._flying or self._later):
-                self._launch(replace(self._suspects.popleft(), alone=True))
-            else:
-                return
+            match self._queue.next(idle=not self._running):
+                case None:
+                    return
+                case Attempt() as attempt:
+                    self._submit(attempt)
+                case job:
+                    self._take(job)
 
     def _take(self, job: Job) -> None:
-        """Claim a run and launch it, unless another driver has it or has ended it."""
+        """Claim a run and submit it, unless another driver has it or has ended it."""
         before = self.driver.claim(job.id, self._wanted)
         if before is None:
             status = self.folder.status(job.id)
             if self.driver.busy(status) or self._wanted(status):
-                self._elsewhere.append(job)
+                self._queue.add_elsewhere(job)
             elif status is not None:
                 self.shown.ended(status["state"])
             return
-        flight = _Flight(job, before.get("attempt", 0) + 1)
-        self.driver.begin(job.id, self._status(flight, "queued"))
-        self._launch(flight)
+        attempt = Attempt(job, before.get("attempt", 0) + 1)
+        self.driver.begin(job.id, self._status(attempt, "queued"))
+        self._submit(attempt)
 
-    def _launch(self, flight: _Flight) -> None:
+    def _submit(self, attempt: Attempt) -> None:
         """Hand a job to the executor."""
         shared = self.workers.local and self.folder.store.local
-        place = os.path.abspath(self.folder.where(flight.job.id)) if shared else None
-        job = replace(flight.job, folder=place)
+        place = os.path.abspath(self.folder.where(attempt.job.id)) if shared else None
+        job = replace(attempt.job, folder=place)
         try:
             if self.workers.ours:
-                future = self.workers.submit(self._perform_here, flight, job)
+                future = self.workers.submit(self._perform_here, attempt, job)
             else:
                 future = self.workers.submit(self.perform, job)
         except RuntimeError as error:  # broken, or shut down
-            self._suspects.append(flight)  # it goes back with the others
+            self._queue.add_suspect(attempt)  # it is given back with the others
             raise LabError(
                 f"the executor takes no more runs ({error}). With another one go on "
                 f"with: {self.folder.resume_command}"
             ) from None
-        self._flying[future] = flight
-        future.add_done_callback(self._landed.put)
+        self._running[future] = attempt
+        future.add_done_callback(self._ended.put)
 
-    def _perform_here(self, flight: _Flight, job: Job) -> Outcome:
-        """On a thread of ours: say that it runs, run it, and keep its files."""
+    def _perform_here(self, attempt: Attempt, job: Job) -> Outcome:
+        """On a thread of our own: report that it runs, run it, and keep its files."""
         try:
-            ours = self._say_running(flight, host=socket.gethostname(), pid=os.getpid())
+            ours = self._report_running(attempt, host=socket.gethostname(), pid=os.getpid())
         except OSError as error:
             raise _FolderError(error) from error
         if not ours:
@@ -302,97 +259,92 @@ class _Schedule:
         except OSError as error:
             raise _FolderError(error) from error
 
-    def _say_running(self, flight: _Flight, **where: Any) -> bool:
-        flight.begun = True
-        status = self._status(flight, "running", started=timestamp(time.time()), **where)
-        return self.driver.update(flight.job.id, status)
+    def _report_running(self, attempt: Attempt, **where: Any) -> bool:
+        attempt.begun = True
+        status = self._status(attempt, "running", started=timestamp(time.time()), **where)
+        return self.driver.update(attempt.job.id, status)
 
-    # --- and back ------------------------------------------------------------------------
+    # --- from the executor to the folder -------------------------------------------------
 
-    def _land(self) -> None:
-        """Wait a moment for what has ended, and deal with all of it."""
-        wait = TICK
-        if self._later:
-            wait = min(wait, max(0.0, self._later[0][0] - time.monotonic()))
+    def _collect(self) -> None:
+        """Wait a moment for runs that have ended, and handle all of them."""
+        due = self._queue.seconds_to_retry()
+        wait = TICK if due is None else min(TICK, due)
         with suppress(Empty):
-            future = self._landed.get(timeout=wait)
+            future = self._ended.get(timeout=wait)
             while True:
-                if future is not None and future in self._flying:
-                    self._settle(future, self._flying.pop(future))
-                future = self._landed.get_nowait()
+                if future is not None and future in self._running:
+                    self._handle(future, self._running.pop(future))
+                future = self._ended.get_nowait()
         if time.monotonic() >= self._look_at:
             self._look_at = time.monotonic() + TICK
             if not self.workers.ours:
-                for future, flight in self._flying.items():
-                    if future.running() and not flight.begun:
-                        self._say_running(flight, **getattr(future, "where", {}))
+                for future, attempt in self._running.items():
+                    if future.running() and not attempt.begun:
+                        self._report_running(attempt, **getattr(future, "where", {}))
         slots = self.workers.slots
-        self.shown.now(min(len(self._flying), slots), slots, len(self._elsewhere))
+        self.shown.now(min(len(self._running), slots), slots, self._queue.elsewhere)
 
-    def _settle(self, future: Future[Outcome], flight: _Flight) -> None:
+    def _handle(self, future: Future[Outcome], attempt: Attempt) -> None:
         """What came of an attempt."""
         try:
             outcome = future.result()
         except CancelledError:
             if self.stopping:
-                self._give_back(flight)
+                self._give_back(attempt)
             else:
-                self._lose(flight, "worker lost: the run was cancelled")
+                self._lose(attempt, "worker lost: the run was cancelled")
         except BrokenExecutor as error:
-            if self.workers.renewable and not flight.alone:
-                self._suspect(flight, f"worker lost: {error}")
+            if self.workers.renewable and not attempt.alone:
+                self._suspect(attempt, f"worker lost: {error}")
             else:
-                self._lose(flight, f"worker lost: {error}")
+                self._lose(attempt, f"worker lost: {error}")
         except _FolderError as error:
             if not self.stopping:
                 raise error.error from None
-            self._release(flight.job.id)
+            self._release(attempt.job.id)
         except _TakenOverError:
-            self._release(flight.job.id)
-            self._elsewhere.append(flight.job)
+            self._release(attempt.job.id)
+            self._queue.add_elsewhere(attempt.job)
         except WorkerLost as error:  # which may be another run's doing: once more, alone
-            if flight.alone:
-                self._lose(replace(flight, tries=self.retries + 1), str(error))
+            if attempt.alone:
+                self._lose(replace(attempt, tries=self.retries + 1), str(error))
             else:
-                self._suspect(flight, str(error))
+                self._suspect(attempt, str(error))
         except LabError:  # the next run would end the same way
-            self._give_back(flight)
+            self._give_back(attempt)
             if not self.stopping:
                 raise
         except Exception as error:
             text = str(error) or "without a reason"
-            self._lose(flight, f"worker lost: {type(error).__name__}: {text}")
+            self._lose(attempt, f"worker lost: {type(error).__name__}: {text}")
         else:
-            self._conclude(flight, outcome)
+            self._conclude(attempt, outcome)
 
-    def _suspect(self, flight: _Flight, reason: str) -> None:
-        """One of several that were in flight when a worker died: once more, alone, later."""
-        after = replace(flight.next(Failure(reason)), tries=flight.tries)
-        self._write(flight.job.id, self._status(after, "queued"))
-        self._suspects.append(after)
+    def _suspect(self, attempt: Attempt, reason: str) -> None:
+        """One of several that ran when a worker died: once more, alone, later."""
+        after = replace(attempt.next(Failure(reason)), tries=attempt.tries)
+        self._write(attempt.job.id, self._status(after, "queued"))
+        self._queue.add_suspect(after)
 
-    def _lose(self, flight: _Flight, reason: str) -> None:
-        """An attempt of which no outcome is known."""
+    def _lose(self, attempt: Attempt, reason: str) -> None:
+        """An attempt whose outcome is not known."""
         outcome = Outcome("failed", Failure(reason), True, "", 0, 0.0, 0.0)
-        self._conclude(flight, outcome)
+        self._conclude(attempt, outcome)
 
-    def _conclude(self, flight: _Flight, outcome: Outcome) -> None:
+    def _conclude(self, attempt: Attempt, outcome: Outcome) -> None:
         """Keep an outcome, or try once more."""
         if self.stopping and outcome.state != "done":
             outcome = replace(outcome, state="killed")
-        elif outcome.infrastructure and flight.tries <= self.retries:
-            after = flight.next(outcome.failure or Failure("no reason is known"))
-            self._write(flight.job.id, self._status(after, "queued"))
-            if flight.alone:
-                self._suspects.append(after)
-                return
-            due = time.monotonic() + BACKOFF * 2 ** (flight.tries - 1)
-            heapq.heappush(self._later, (due, next(self._order), after))
+        elif outcome.infrastructure and attempt.tries <= self.retries:
+            after = attempt.next(outcome.failure or Failure("no reason is known"))
+            self._write(attempt.job.id, self._status(after, "queued"))
+            (self._queue.add_suspect if attempt.alone else self._queue.add_retry)(after)
             return
-        run = flight.job.id
+        run = attempt.job.id
         outcome = self._keep_files(run, outcome)
         status = self._status(
-            flight,
+            attempt,
             outcome.state,
             host=outcome.host or None,
             pid=outcome.pid or None,
@@ -407,54 +359,50 @@ class _Schedule:
             told = None if self.stopping else f"{outcome.state}: {run}: {reason}"
             self.shown.ended(outcome.state, outcome.seconds, told)
         else:
-            self._elsewhere.append(flight.job)
+            self._queue.add_elsewhere(attempt.job)
         self._release(run)
 
-    def _status(self, flight: _Flight, state: str, **more: Any) -> dict[str, Any]:
-        job = flight.job
+    def _status(self, attempt: Attempt, state: str, **more: Any) -> dict[str, Any]:
+        job = attempt.job
         return {
             "id": job.id,
             "notebook": job.name,
             "state": state,
             "parameters": job.parameters,
             "labkit": __version__,
-            "attempt": flight.attempt,
-            "failure": asdict(flight.failure) if flight.failure else None,
+            "attempt": attempt.number,
+            "failure": asdict(attempt.failure) if attempt.failure else None,
             **more,
         }
 
-    # --- the end before its time ---------------------------------------------------------
+    # --- shutdown ------------------------------------------------------------------------
 
-    def _say_farewell(self) -> bool:
-        """End what flies and give back what does not; False when that is done."""
+    def _shut_down(self) -> bool:
+        """End what runs and give back what waits; False when that is done."""
         now = time.monotonic()
         if self._deadline is None:
-            self._deadline = now + FAREWELL
-            if self._flying:
+            self._deadline = now + SHUTDOWN
+            if self._running:
                 self.shown.note("ending the runs; another Ctrl-C quits at once")
-            for future in list(self._flying):
+            for future in list(self._running):
                 future.cancel()
-            self._waiting.clear()
-            self._elsewhere.clear()
-            for flight in [*self._suspects, *(flight for _, _, flight in self._later)]:
-                self._give_back(flight)
-            self._suspects.clear()
-            self._later.clear()
+            for attempt in self._queue.clear():
+                self._give_back(attempt)
         if self.workers.here:
             from labkit.batch.perform import stop_all
 
             stop_all()  # again and again: some may only have begun
         if now > self._deadline:
-            for flight in self._flying.values():
-                self._lose(flight, "stopped, and it did not end in time")
-            self._flying.clear()
-        return bool(self._flying)
+            for attempt in self._running.values():
+                self._lose(attempt, "stopped, and it did not end in time")
+            self._running.clear()
+        return bool(self._running)
 
-    def _give_back(self, flight: _Flight) -> None:
-        """An attempt that was not made, or not to its end."""
-        state = "killed" if flight.begun else "queued"
-        self._write(flight.job.id, self._status(flight, state))
-        self._release(flight.job.id)
+    def _give_back(self, attempt: Attempt) -> None:
+        """Release a run whose attempt was not made, or not finished."""
+        state = "killed" if attempt.begun else "queued"
+        self._write(attempt.job.id, self._status(attempt, state))
+        self._release(attempt.job.id)
 
     # --- files ---------------------------------------------------------------------------
 

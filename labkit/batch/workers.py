@@ -1,4 +1,4 @@
-"""What performs a batch's jobs: threads of ours, or an executor that was given."""
+"""What performs a batch's jobs: this process's own threads, or a given executor."""
 
 from __future__ import annotations
 
@@ -24,15 +24,11 @@ class Workers:
         pool: an executor; a function that makes one; None for threads of this process, each
             of which starts a process for its run.
         at_once: how many of those threads.
-        in_flight: how many calls to have submitted at most; if None as many as there are
-            threads of ours, or twice as many as another executor has workers, so that none
-            of them waits for us.
     """
 
-    def __init__(self, pool: Pool, at_once: int, in_flight: int | None = None) -> None:
+    def __init__(self, pool: Pool, at_once: int) -> None:
         self.ours = pool is None
         self._at_once = at_once
-        self._in_flight = in_flight
         self._make = None if pool is None or isinstance(pool, Executor) else pool
         if pool is None:
             self._executor: Executor = ThreadExecutor("labkit-run")
@@ -59,8 +55,11 @@ class Workers:
 
     @property
     def room(self) -> int:
-        """How many calls to have submitted at most."""
-        return self._in_flight or (self.slots if self.ours else 2 * self.slots)
+        """How many calls to have submitted at most.
+
+        Twice as many as another executor has workers, so that none of them waits for us.
+        """
+        return self.slots if self.ours else 2 * self.slots
 
     @property
     def renewable(self) -> bool:

@@ -10,13 +10,13 @@ import sys
 import traceback
 import types
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
 
 from labkit.warm.deferred import defer_iris
 from labkit.warm.forkserver import WANTED
-from labkit.warm.process import thread_pools
+from labkit.warm.process import find, thread_pools
 
 # Libraries that start threads as soon as they are loaded, unless they are told not to;
 # and a debugger that would tell every kernel how this process was started.
@@ -71,7 +71,8 @@ NOTEBOOK = (
 # What takes long and is left out where it is known that nobody imports it.
 SPARED = ("pandas", "sklearn", "labkit")
 
-# What runs a notebook.
+# What runs a notebook. These are names, as those of other packages are: nothing of
+# `labkit.batch` is imported unless it is there.
 RUNNER = (
     "papermill",
     "nbclient",
@@ -88,12 +89,11 @@ RUNNER = (
 FORGOTTEN = ("plotly.io._renderers",)
 
 KERNELS_OWN: frozenset[str] = frozenset()  # what was imported by KERNEL
-PRELOADED: frozenset[str] = frozenset()  # all that was imported
 
 
 def preload() -> None:
     """Import and use everything; what is not there, or fails, is passed over and said so."""
-    global KERNELS_OWN, PRELOADED
+    global KERNELS_OWN
     os.environ.update(QUIET)
     defer_iris()
     _import(KERNEL)
@@ -105,14 +105,14 @@ def preload() -> None:
         _import(RUNNER)
         for use in USES:
             try:
-                use()
+                find(use)() if isinstance(use, str) else use()
             except Exception:
-                print(f"labkit: warm kernels start without {use.__name__}:", file=sys.stderr)
+                name = use if isinstance(use, str) else use.__name__
+                print(f"labkit: warm kernels start without {name}:", file=sys.stderr)
                 traceback.print_exc()
     for name in FORGOTTEN:
         forget(name)
     keep_at_exit()
-    PRELOADED = frozenset(sys.modules)
 
 
 def worth_it(package: str) -> bool:
@@ -213,19 +213,6 @@ def look_at_labkit() -> None:
         getattr(labkit, name)
 
 
-def make_a_page() -> None:
-    """A runner ends with a page, whose templates are compiled when they are first used."""
-    from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-
-    from labkit.batch.page import to_html
-
-    empty: dict[str, Any] = {"data": [], "layout": {}}
-    figure = new_output("display_data", {"application/vnd.plotly.v1+json": empty})
-    shown = [new_output("stream", text="1"), figure]
-    cells = [new_markdown_cell("# $x$"), new_code_cell("x = 1", outputs=shown)]
-    to_html(new_notebook(cells=cells))
-
-
 def find_provisioners() -> None:
     """Who starts kernels is said by an entry point, and each installed package is asked."""
     from jupyter_client.provisioning.factory import KernelProvisionerFactory
@@ -233,4 +220,11 @@ def find_provisioners() -> None:
     KernelProvisionerFactory.instance()  # type: ignore[no-untyped-call]
 
 
-USES = train_a_step, draw_figures, look_at_labkit, make_a_page, find_provisioners, thread_pools
+USES: tuple[Callable[[], Any] | str, ...] = (
+    train_a_step,
+    draw_figures,
+    look_at_labkit,
+    "labkit.batch.page:compile_templates",
+    find_provisioners,
+    thread_pools,
+)

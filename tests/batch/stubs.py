@@ -110,9 +110,9 @@ class Manual(Executor):
 
 def drive_here(out: str, log: str, count_: int, seconds: float, at_once: int) -> None:
     """A whole driver, for a process of its own."""
-    from labkit.batch import schedule
+    from labkit.batch import queue, schedule
 
-    schedule.OTHERS = schedule.TICK = 0.05
+    queue.OTHERS = schedule.TICK = 0.05
     batch = jobs(count_, log=log, seconds=seconds)
     schedule.drive(batch, asked(out, batch), at_once=at_once, progress=False, perform=count)
 

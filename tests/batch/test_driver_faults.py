@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from labkit.batch import schedule
+from labkit.batch import queue, schedule
 from labkit.batch.driver import resume, run_batch, status
 from labkit.batch.folder import Folder
 from labkit.batch.schedule import drive
@@ -38,8 +38,8 @@ posix = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    for name in ("TICK", "OTHERS", "BACKOFF"):
-        monkeypatch.setattr(schedule, name, 0.02)
+    for module, name in ((schedule, "TICK"), (queue, "OTHERS"), (queue, "BACKOFF")):
+        monkeypatch.setattr(module, name, 0.02)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import pytest
 
-from labkit.batch import perform, schedule
+from labkit.batch import perform, queue, schedule
 from labkit.batch.claims import driving
 from labkit.batch.cluster import WorkerLost
 from labkit.batch.folder import Folder
@@ -32,8 +32,8 @@ def heard():
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    for name in ("TICK", "OTHERS", "BACKOFF"):
-        monkeypatch.setattr(schedule, name, 0.01)
+    for module, name in ((schedule, "TICK"), (queue, "OTHERS"), (queue, "BACKOFF")):
+        monkeypatch.setattr(module, name, 0.01)
 
 
 def run(batch, folder, executor=None, **options):
@@ -164,22 +164,6 @@ def test_never_more_in_flight_than_there_is_room_for(tmp_path):
     worker.join()
     assert done.counts == {"done": 40}
     assert executor.most == 10
-
-
-def test_a_number_in_flight_that_was_asked_for(tmp_path):
-    executor, batch = Manual(slots=8), jobs(5)
-
-    def work():
-        for i in range(5):
-            while len(executor.calls) <= i:
-                time.sleep(0.001)
-            executor.calls[i][0].set_result(outcome())
-
-    worker = threading.Thread(target=work)
-    worker.start()
-    run(batch, asked(tmp_path, batch), executor, in_flight=1)
-    worker.join()
-    assert executor.most == 1
 
 
 # --- what is run again -------------------------------------------------------------------
@@ -497,7 +481,7 @@ def test_ctrl_c_ends_all_runs_and_says_how_to_go_on(number, tmp_path, stoppable)
 
 
 def test_what_does_not_end_in_time_is_left(tmp_path, monkeypatch):
-    monkeypatch.setattr(schedule, "FAREWELL", 0.05)
+    monkeypatch.setattr(schedule, "SHUTDOWN", 0.05)
     executor, batch = Manual(slots=1), jobs(4)
 
     def start():

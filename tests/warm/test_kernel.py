@@ -110,6 +110,7 @@ def own_server(monkeypatch):
 def test_a_notebook_finds_everything_imported(tmp_path, own_server):
     """What is imported late costs every run its time: only what reads the environment is."""
     source = (
+        "import sys; before = set(sys.modules)\n"
         "import anywidget, ipywidgets, labkit, numpy, pandas, torch\n"
         "import plotly.express as px, plotly.graph_objects as go\n"
         "network = torch.nn.Linear(2, 1)\n"
@@ -117,9 +118,9 @@ def test_a_notebook_finds_everything_imported(tmp_path, own_server):
         "network(torch.rand(4, 2)).sum().backward(); optimizer.step()\n"
         "display(go.FigureWidget(go.Scatter(y=[1, 2])), ipywidgets.IntSlider())\n"
         "labkit.fit(labkit.Recipe(steps=2)); pandas.DataFrame({'a': [1]})._repr_html_()\n"
-        "import sys; from labkit.warm.preload import FORGOTTEN, PRELOADED\n"
-        "print('labkit.panels' in PRELOADED)\n"
-        "late = sys.modules.keys() - PRELOADED - set(FORGOTTEN)\n"
+        "from labkit.warm.preload import FORGOTTEN\n"
+        "print('labkit.panels' in before)\n"
+        "late = sys.modules.keys() - before - set(FORGOTTEN)\n"
         "print(sorted(name for name in late if not name.startswith('pyarrow')))\n"
     )
     assert ask_once(source, cwd=str(tmp_path)) == "True\n[]"
