@@ -32,7 +32,7 @@ from .analysis.propagation import stds as stds
 from .analysis.propagation import dead_shares as dead_shares
 from .analysis.propagation import layer_by_layer as layer_by_layer
 from .analysis.propagation import sum_spread as sum_spread
-from .analysis.init_survey import survey as survey
+from .diagnosis.init_survey import survey as survey
 from .toys.gradients.check import gradient_check as gradient_check
 from .toys.gradients.derivatives import check_derivative as check_derivative
 from .weights import anatomy as anatomy

@@ -124,3 +124,24 @@ def test_the_example_of_a_new_panel_works():
     assert not hasattr(static, "widget")
     (figure,) = static.figures()
     assert sum(figure.data[0].y) == 1000
+
+
+def test_the_table_of_rooms_names_every_room_and_only_files_that_exist():
+    """Files stand with `.py` or `/` in the second column, modules without it in the third."""
+    text = CONTRIBUTING.partition("| room | file | idea |")[2]
+    rows = [line.split("|")[1:4] for line in text.partition("\n\n")[0].splitlines()[2:]]
+    here: list[str] = []
+    rooms, missing = set(), []
+    for first, files, idea in rows:
+        here = [name.rstrip("/") for name in re.findall(r"`([^`]+)`", first)] or here
+        rooms |= {name for name in here if name != "labkit"}
+        named = re.findall(r"`([^`]+)`", files)
+        named += [f"{name}.py" for name in re.findall(r"`([a-z_]+)`", idea)]
+        for name in named:
+            folders = [ROOT / "labkit" / ("" if room == "labkit" else room) for room in here]
+            inner = [f / sub.rstrip("/") for f in folders for sub in named if sub.endswith("/")]
+            if not any((folder / name).exists() for folder in folders + inner):
+                missing.append(f"{here}: {name}")
+    assert not missing
+    folders = {path.parent.name for path in (ROOT / "labkit").glob("*/__init__.py")}
+    assert rooms == folders

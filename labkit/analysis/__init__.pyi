@@ -8,7 +8,6 @@ from .propagation import stds as stds
 from .propagation import dead_shares as dead_shares
 from .propagation import layer_by_layer as layer_by_layer
 from .propagation import sum_spread as sum_spread
-from .init_survey import survey as survey
 
 # a learning rate to start with
 from .lr_range import range_test as range_test

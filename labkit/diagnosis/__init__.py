@@ -1,6 +1,6 @@
-"""What ails a run: checks that look at its evidence, findings, causes first, and remedies.
+"""What went wrong in a run: checks of its evidence, and findings with their causes first.
 
 Limits stand above the checks that use them. Each lies between what hundreds of healthy runs
-show and what the presets show, mostly by a factor of two or more both ways, so that its
-exact value matters little.
+show and what the presets show, mostly by a factor of two or more on both sides, so
+that its exact value matters little.
 """

@@ -260,9 +260,7 @@ class FineTunePanel(Panel):
 
         self.controls = FineTuneControls(self.spec, self._change, edits=self.edits)
         self.buttons = self.make_buttons(
-            Action(
-                "Start", "play", "fine-tune with these settings", self._start_new, "primary"
-            ),
+            Action("Start", "play", "fine-tune with these settings", self._start_new, "primary"),
             Action("Stop", "stop", "end the run; the best weights so far are kept", self.stop),
         )
         self.used_line, self.samples_box = widgets.HTML(), widgets.VBox()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from labkit.analysis.propagation import signals, spread
+from labkit.diagnosis.causes import diagnose
 from labkit.training.sweeps import Sweep
 
 
@@ -21,8 +22,6 @@ def survey(swept: Sweep, *, samples: int = 256) -> list[dict[str, Any]]:
         `gradient_std` (of the first layer, before training), `accuracy` (validation, after
         training; for regression `loss`; NaN where the run diverged) and `findings`.
     """
-    from labkit.diagnosis.causes import diagnose
-
     recipes = swept.recipes
     regression = all(not recipe.entry("task").traits["classes"] for recipe in recipes)
     judged = "val_loss" if regression else "val_accuracy"

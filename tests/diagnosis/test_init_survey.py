@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from labkit.analysis.init_survey import survey
 from labkit.analysis.propagation import signals
+from labkit.diagnosis.init_survey import survey
 from labkit.recipe.recipe import Recipe
 from labkit.training.sweeps import grid, sweep
 
