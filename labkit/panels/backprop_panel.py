@@ -47,7 +47,7 @@ class BackpropPanel(Panel):
         lr: learning rate.
         stage: where to begin, one of `labkit.toys.gradients.backprop.STAGES`.
         updates: how many updates are made headless.
-        interactive: whether somebody is there.
+        interactive: whether somebody is there to use it.
 
     Attributes:
         network: the network as it stands; an update is made on leaving the last stage.

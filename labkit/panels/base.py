@@ -71,7 +71,7 @@ class Panel(ABC):
 
     @abstractmethod
     def _specs(self) -> Mapping[str, Spec]:
-        """The pictures as they are now, by name. It may be asked from any thread."""
+        """The pictures as they are now, by name. Called from any thread."""
 
     def _fill(self) -> None:  # noqa: B027
         """Make the controls show what is in force. What changes here is nobody's edit."""
@@ -80,7 +80,7 @@ class Panel(ABC):
         """Bring status line and buttons up to date, from any thread, without `edits.lock`."""
 
     def _work(self, request: Any) -> None:  # noqa: B027
-        """Do what `job.request` asked for, on the executor."""
+        """Do what `job.request` was given, on the executor."""
 
     def _job_changed(self) -> None:  # noqa: B027
         """The work has begun, progressed or ended."""
@@ -157,7 +157,7 @@ class Panel(ABC):
 
     def guard(self, handler: Callable[..., object]) -> Callable[..., None]:
         """A callback for widgets and figures: one at a time, its errors shown, none lost."""
-        return self.edits.guard(handler, alert=self._told, restore=self.fill)
+        return self.edits.guard(handler, alert=self._show_error, restore=self.fill)
 
     def on_edit(self, widget: Any, handler: Callable[[Any], object]) -> None:
         """Call `handler` with each value that somebody gives `widget`.
@@ -181,7 +181,7 @@ class Panel(ABC):
             buttons[action.name] = button
         return buttons
 
-    def _told(self, error: BaseException | None) -> None:
+    def _show_error(self, error: BaseException | None) -> None:
         """Show an error, or clear the alert."""
         if error is None:
             self.alert("")

@@ -50,7 +50,7 @@ class BreakPanel(Panel):
         damage: what is done at first: its kind, layers, amount and seed.
         limit: how many images are measured on.
         imgsz: the side in pixels at which the network sees images; the detector's own if none.
-        interactive: whether somebody is there.
+        interactive: whether somebody is there to use it.
         executor: where the network runs, for tests.
 
     Attributes:

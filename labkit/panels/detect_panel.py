@@ -42,7 +42,7 @@ class DetectPanel(Panel):
             none are given.
         imgsz: the side in pixels at which the network sees images; the detector's own if none.
         confidence: the lowest score that is shown at first, one of `CONFIDENCES`.
-        interactive: whether somebody is there.
+        interactive: whether somebody is there to use it.
         executor: where detectors run, for tests.
 
     Attributes:

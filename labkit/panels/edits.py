@@ -11,7 +11,7 @@ Handler = Callable[..., object]
 
 
 class Edits:
-    """Tells what somebody changes from what the program changes, and keeps edits in turn.
+    """Distinguishes what somebody changes from what the program sets, and takes edits in turn.
 
     A kernel with subshells hands the page's messages on by two threads, a widget's by the one
     that it last sent from. Two edits at the same moment would both start from the old value,

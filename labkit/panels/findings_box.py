@@ -9,12 +9,12 @@ from typing import Any
 import ipywidgets as widgets
 
 from labkit.core.parameters import spell
+from labkit.panels.markup import alert, write
 from labkit.recipe.recipe import Recipe
 from labkit.training.findings import Finding
 from labkit.workshop.presets import Preset
 
 NONE = ""  # in the menu: None would show as an empty field
-_ALERT = "<div role='alert' style='color:var(--jp-error-color1,#b00);line-height:1.3'>{}</div>"
 _CALM = "<div style='line-height:1.3'>{}</div>"
 
 
@@ -40,7 +40,7 @@ class FindingsBox(widgets.VBox):
 
     def show(self, findings: Sequence[Finding]) -> None:
         """Show these and offer the first remedy that can be applied; none clears the box."""
-        words = "".join(_ALERT.format(html.escape(str(finding))) for finding in findings)
+        words = "".join(alert(str(finding)) for finding in findings)
         if words == self.words.value:
             return
         self.words.value = words
@@ -56,7 +56,7 @@ class FindingsBox(widgets.VBox):
 
 
 class PresetSelector(widgets.VBox):
-    """A menu of failures; the chosen one asks its question, and tells where to look at the end.
+    """A menu of failures; the chosen one shows its question, and where to look at the end.
 
     Args:
         presets: what to choose from; nothing is shown where there are none.
@@ -97,6 +97,4 @@ class PresetSelector(widgets.VBox):
         """Show the question, and where to look once the run has ended."""
         preset = self.chosen
         parts = [] if preset is None else [preset.question, preset.look][: 1 + ended]
-        words = "".join(_CALM.format(html.escape(part)) for part in parts)
-        if words != self.words.value:
-            self.words.value = words
+        write(self.words, "".join(_CALM.format(html.escape(part)) for part in parts))

@@ -33,7 +33,7 @@ class Job(Generic[T]):
 
     Attributes:
         error: what the last request ended with, or None.
-        done, total: how far the work is, as it told `progress`.
+        done, total: how far the work is: what `progress` was called with.
     """
 
     def __init__(

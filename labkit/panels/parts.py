@@ -69,6 +69,18 @@ def slider(
     )
 
 
+def line(name: str, value: str, tip: str, *, label: str) -> widgets.Text:
+    """A line of text as wide as the page leaves room; a change counts when it is left."""
+    return widgets.Text(
+        value=value,
+        description=name,
+        tooltip=tip,
+        continuous_update=False,
+        style={"description_width": label},
+        layout=widgets.Layout(width="auto", flex="1 1 330px"),
+    )
+
+
 def row(*children: Any, **layout: Any) -> widgets.HBox:
     """Beside each other, and below each other where the page is narrow."""
     return widgets.HBox(children, layout=widgets.Layout(flex_flow="row wrap", **layout))

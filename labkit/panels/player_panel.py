@@ -55,7 +55,7 @@ class PlayerPanel(Panel):
         self.painter.join(SETTLE_S)
 
     def _step(self) -> None:
-        with contextlib.suppress(Exception):  # it is the player's error, and told as such
+        with contextlib.suppress(Exception):  # it is kept as the player's error, and shown
             self.player.step()
         self.paint()
 

@@ -41,7 +41,7 @@ class QuantizePanel(QuantizeViews, Panel):
         limit: how many images are measured on.
         imgsz: the side in pixels at which the network sees images; the detector's own if none.
         layers: headless, whether every layer is quantized by itself.
-        interactive: whether somebody is there.
+        interactive: whether somebody is there to use it.
         executor: where everything slow runs, for tests.
 
     Attributes:
@@ -49,7 +49,7 @@ class QuantizePanel(QuantizeViews, Panel):
         grid: of the tensor.
         metrics: of the rounded detector; `before` are those of the float one.
         found: the detections on the image; `found_before` likewise.
-        sensitivity: layer by layer, as far as it was asked for.
+        sensitivity: layer by layer, as far as it has been measured.
 
     Raises:
         LabError: bits, a scheme or a tensor that do not exist, other classes, another task.
@@ -167,7 +167,7 @@ class QuantizePanel(QuantizeViews, Panel):
         ]  # fmt: skip
         controls = list(self._of_grid)
         if self.data is not None:
-            self.live["layers"].layout.display = "none"  # until somebody wants to know
+            self.live["layers"].layout.display = "none"  # until it is measured
             self.image_selector = parts.menu(
                 "image", list(self.images), choice.image, "what the detector looks at", label=label
             )

@@ -40,7 +40,7 @@ Rounding = tuple[Bits, str]
 
 
 class _Overtaken(Exception):  # noqa: N818
-    """Something else has been asked for meanwhile."""
+    """Something else has been requested meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class QuantizeViews:
         """Show what is known by now, and what is being done."""
 
     def _overtaken(self) -> bool:
-        """Whether something else has been asked for meanwhile."""
+        """Whether something else has been requested meanwhile."""
         return False
 
     def _open_detector(
@@ -223,7 +223,7 @@ class QuantizeViews:
         choice = self.choice
         self._paint("which layer hurts most: measuring all at once …")
 
-        def told(result: Sensitivity) -> None:
+        def show(result: Sensitivity) -> None:
             self.sensitivity = result
             done = len(result.layers)
             self._paint(f"which layer hurts most: {done} of {result.total} …")
@@ -233,7 +233,7 @@ class QuantizeViews:
         with suppress(_Overtaken):
             sensitivity(
                 self._float, self.data, choice.bits, choice.scheme, activations=self._ranges(),
-                limit=self.limit, imgsz=self.imgsz, on_progress=told,
+                limit=self.limit, imgsz=self.imgsz, on_progress=show,
             )  # fmt: skip
             self._paint()
 
@@ -272,14 +272,14 @@ class QuantizeViews:
 
     def words(self) -> list[str]:
         """What the bits have done, one sentence each."""
-        said = []
+        sentences = []
         if self.data is not None and self._measured is not None:
             bits, recipe = self._measured
-            said = [
+            sentences = [
                 f"Weights at {bits_text(bits)} ({recipe}): {MAPPED} {self.before.map:.3f} → "
                 f"{self.metrics.map:.3f} on {self.metrics.images} images."
             ]
-        return said + (self.sensitivity.words() if self.sensitivity else [])
+        return sentences + (self.sensitivity.words() if self.sensitivity else [])
 
     def facts(self) -> dict[str, object]:
         """What the grid of the tensor is and costs."""

@@ -260,13 +260,13 @@ class SweepPanel(Panel):
             "rows", [(name.replace("_", " "), name) for name in fields], self.plan.field,
             "what changes from row to row", label=LABEL, width="260px",
         )  # fmt: skip
-        self.values_text = _line(
+        self.values_text = parts.line(
             "their values", spell_all(self.plan.values),
-            "names or numbers with commas between them",
+            "names or numbers with commas between them", label=LABEL,
         )  # fmt: skip
-        self.lrs_text = _line(
+        self.lrs_text = parts.line(
             "learning rates", spell_all(self.plan.lrs),
-            "numbers with commas between them, or a range: 1e-3:1:log:7",
+            "numbers with commas between them, or a range: 1e-3:1:log:7", label=LABEL,
         )  # fmt: skip
         self.steps = widgets.BoundedIntText(
             value=self.recipe.steps,
@@ -393,16 +393,3 @@ class SweepPanel(Panel):
     def _other_field(self, field: str) -> None:
         """Other rows: offer values for them."""
         self.values_text.value = spell_all(ROWS.get(field) or [getattr(self.recipe, field)])
-
-
-def _line(name: str, value: str, tip: str) -> Any:
-    import ipywidgets as widgets
-
-    return widgets.Text(
-        value=value,
-        description=name,
-        tooltip=tip,
-        continuous_update=False,
-        style={"description_width": LABEL},
-        layout=widgets.Layout(width="auto", flex="1 1 330px"),
-    )
