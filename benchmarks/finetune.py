@@ -108,14 +108,15 @@ def ours(spec: FineTune, folder: Path) -> dict[str, float]:
     """`finetune`, its recorder timed."""
     import labkit.vision.finetuning.trainer  # noqa: F401  (its imports are not timed)
     from labkit.vision.data import open_data
-    from labkit.vision.finetuning.recording import Recorder
+    from labkit.vision.finetuning.recorder import DetectorRecorder
     from labkit.vision.finetuning.run import finetune
 
     open_data(spec.data)  # drawn where it was not there yet
     recording: list[float] = []
     steps: list[float] = []
     for name in ("before", "after"):
-        setattr(Recorder, name, _timed(getattr(Recorder, name), recording))
+        timed = _timed(getattr(DetectorRecorder, name), recording)
+        setattr(DetectorRecorder, name, timed)
     began = _clocks()
     out = finetune(spec, folder=folder / "run", on_step=lambda _: steps.append(time.perf_counter()))
     passed = _passed(began)

@@ -26,7 +26,8 @@ from benchmarks.measure import Row, interleaved, median_ratio
 from labkit.analysis.landscape import around, filter_normalized
 from labkit.core.threads import one_thread
 from labkit.recipe.recipe import Recipe
-from labkit.training.trainer import initial_network, layout_of
+from labkit.training.layout import layout_of
+from labkit.training.trainer import initial_network
 
 RESOLUTION = 51
 RECIPE = Recipe(task="digits", hidden=(32,), activation="relu", device="cpu")

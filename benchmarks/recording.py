@@ -20,7 +20,7 @@ from torch.nn import functional
 from benchmarks.measure import Row, interleaved, median_ratio
 from labkit.core.threads import one_thread
 from labkit.recipe.recipe import Recipe
-from labkit.training.trainer import initial_network, new_history, train
+from labkit.training.trainer import fit, initial_network
 
 STEPS = 800
 RECIPE = Recipe(
@@ -59,10 +59,8 @@ def bare(writer: object = None) -> float:
 
 def recorded() -> float:
     """Seconds of `labkit.training.trainer` with everything recorded and every statistic ready."""
-    history = new_history(RECIPE)
     began = time.perf_counter()
-    for _ in train(RECIPE, history):
-        pass
+    history = fit(RECIPE)
     for tensor in history.layout.names:
         history.statistic("std", tensor)
         history.quantiles(tensor)

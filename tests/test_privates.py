@@ -133,7 +133,7 @@ USED = [
     Used("threading:_shutdown", "warm.process", ""),
     Used("atexit:_run_exitfuncs", "warm.process"),
     Used("weakref:finalize._registry", "warm.preload"),
-    Used("torch:_foreach_norm", "vision.finetuning.recording"),
+    Used("torch:_foreach_norm", "vision.finetuning.recorder"),
     Used("torch:_foreach_norm", "vision.finetuning.trainer"),
     Used("torch:_tensor_str.PRINT_OPTS", "core.ultralytics"),
     Used("torch.utils._pytree:tree_map_only", "vision.finetuning.network"),

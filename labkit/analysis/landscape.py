@@ -18,8 +18,9 @@ from torch import Tensor
 from labkit.analysis.stacked_losses import losses_in_plane, losses_of_rows
 from labkit.core.errors import LabError
 from labkit.recipe.recipe import Recipe
-from labkit.training.history import History, Layout
-from labkit.training.trainer import initial_network, layout_of
+from labkit.training.history import History
+from labkit.training.layout import Layout, layout_of
+from labkit.training.trainer import initial_network
 
 Split = Literal["train", "val"]
 

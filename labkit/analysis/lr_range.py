@@ -105,7 +105,7 @@ def range_test(
     plans = [plain.replace(lr=float(np.clip(rate, low, high))) for rate in rates]
     losses: list[float] = []
     with one_thread():
-        trainer = Trainer(plain)
+        trainer = Trainer(plain, record=False)
         for plan in [*plans, plans[-1]]:
             trainer.adjust(plan)
             step = trainer.advance()

@@ -15,7 +15,8 @@ from torch.nn import functional
 from labkit.core.threads import one_thread
 from labkit.recipe.initialize import weight_layers
 from labkit.recipe.recipe import Recipe
-from labkit.training.trainer import initial_network, layout_of
+from labkit.training.layout import layout_of
+from labkit.training.trainer import initial_network
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 from labkit.figures import theme
 from labkit.figures.axes import axis
 from labkit.figures.base import Spec, bound, figure
-from labkit.training.history import Layout
+from labkit.training.layout import Layout
 
 EDGES = 200  # of more edges, the strongest of each layer are shown
 UNITS = 16  # of more units on a side of one tensor, the strongest are shown

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -65,7 +66,7 @@ def first_non_finite_layer(network: nn.Module, inputs: Tensor) -> str | None:
 
 
 def diverged(
-    step: int, loss: float, network: nn.Module, inputs: Tensor, history: History | None
+    step: int, loss: float, network: nn.Module, inputs: Tensor, history: History
 ) -> Finding:
     """The finding for a loss that is no longer a number.
 
@@ -73,20 +74,19 @@ def diverged(
         step: the step whose loss it was.
         loss: NaN or an infinity.
         network, inputs: for finding the layer where it began.
-        history: for the last good loss.
+        history: for the last good loss, and the recipe that the remedy changes.
     """
     layer = first_non_finite_layer(network, inputs) or "the loss"
     evidence: dict[str, Any] = {"step": step, "loss": str(loss), "layer": layer}
     before = ""
-    if history is not None:
-        steps, losses = history.curve("loss")
-        good = [i for i in range(len(losses)) if math.isfinite(losses[i])]
-        if good:
-            last, at = float(losses[good[-1]]), int(steps[good[-1]])
-            evidence |= {"last_good_loss": last, "last_good_step": at}
-            before = f" The last good loss was {last:.4g}, at step {at}."
+    steps, losses = history.curve("loss")
+    good = np.flatnonzero(np.isfinite(losses))
+    if len(good):
+        last, at = float(losses[good[-1]]), int(steps[good[-1]])
+        evidence |= {"last_good_loss": last, "last_good_step": at}
+        before = f" The last good loss was {last:.4g}, at step {at}."
     changes: Changes = {}
-    if history is not None and (about := history.about.get("recipe")):
+    if about := history.about.get("recipe"):
         _, rates = history.curve("lr")
         recipe = Recipe(**about)
         changes = shorter_steps(recipe, max([recipe.lr, *rates[-1:]]))

@@ -1,42 +1,59 @@
-"""A history as one safetensors file, its facts as JSON in the header."""
+"""A history's arrays and facts as one safetensors file, the facts as JSON in its header."""
 
 from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from labkit.core.errors import FileError
 from labkit.core.files import write_atomically
-from labkit.training.history import History, Layout, Mark
 
 FORMAT = "labkit.history/2"
+_FACTS = ("names", "shapes", "about", "marks", "finding", "stride")
+_ARRAYS = (
+    "scalars",
+    "evaluations",
+    "statistics",
+    "statistic_steps",
+    "snapshots",
+    "snapshot_steps",
+    "latest",
+)
 
 
-def save(history: History, path: str | os.PathLike[str]) -> Path:
-    """See `History.save`."""
+def write(
+    path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]
+) -> Path:
+    """Write a file; the old one or the new one is there at any moment.
+
+    Args:
+        path: `.safetensors` is added where it has no suffix.
+        arrays: see `History.from_arrays`.
+        facts: JSON values.
+
+    Returns:
+        The path that was written.
+    """
     from safetensors.numpy import save as to_bytes
 
     path = Path(path)
     path = path.with_suffix(".safetensors") if not path.suffix else path
-    arrays = {name: np.ascontiguousarray(array) for name, array in history.arrays().items()}
-    facts = {
-        "format": FORMAT,
-        "names": history.layout.names,
-        "shapes": history.layout.shapes,
-        "about": history.about,
-        "marks": [asdict(mark) for mark in history.marks],
-        "finding": history.finding,
-        "stride": history.stride,
-    }
-    return write_atomically(path, to_bytes(arrays, {"history": json.dumps(facts)}))
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    header = {"history": json.dumps({"format": FORMAT, **facts})}
+    return write_atomically(path, to_bytes(contiguous, header))
 
 
-def load(path: str | os.PathLike[str]) -> History:
-    """See `History.load`."""
+def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The arrays and the facts that `write` was given, all of them there.
+
+    Raises:
+        FileError: no such file, cut short, or not a history.
+    """
     from safetensors import SafetensorError, safe_open
 
     path = Path(path)
@@ -56,9 +73,8 @@ def load(path: str | os.PathLike[str]) -> History:
         raise FileError(
             f"{path} cannot be read as a history: it is cut short or damaged ({error})"
         ) from None
-    shapes = tuple(tuple(shape) for shape in facts["shapes"])
-    history = History.from_arrays(Layout(tuple(facts["names"]), shapes), facts["about"], **arrays)
-    history.marks = [Mark(**mark) for mark in facts["marks"]]
-    history.finding = facts["finding"]
-    history.stride = facts["stride"]
-    return history
+    if missing := [name for name in _ARRAYS if name not in arrays]:
+        raise FileError(f"{path} cannot be read as a history: it has no {', '.join(missing)}")
+    if missing := [name for name in _FACTS if name not in facts]:
+        raise FileError(f"{path} cannot be read as a history: it has no {', '.join(missing)}")
+    return {name: arrays[name] for name in _ARRAYS}, {name: facts[name] for name in _FACTS}

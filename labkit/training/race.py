@@ -11,8 +11,9 @@ from labkit.core.errors import RecipeError
 from labkit.recipe.recipe import Recipe
 from labkit.training.findings import Finding
 from labkit.training.history import History
+from labkit.training.layout import Layout
 from labkit.training.session import Player
-from labkit.training.trainer import Trainer, new_history
+from labkit.training.trainer import Trainer
 
 
 class Race(Player):
@@ -43,14 +44,15 @@ class Race(Player):
 
     def _line_up(self, recipes: list[Recipe]) -> None:
         first = recipes[0]
-        leader = Trainer(first, new_history(first))
+        leader = Trainer(first)
+
+        def same_start(layout: Layout) -> np.ndarray | None:
+            return leader.initial if layout == leader.layout else None
+
         trainers = [leader]
         for recipe in recipes[1:]:
-            history = new_history(recipe)
             same_init = (recipe.init, recipe.init_args) == (first.init, first.init_args)
-            shared = same_init and history.layout == leader.layout
-            initial = leader.initial if shared else None
-            trainers.append(Trainer(recipe, history, initial=initial))
+            trainers.append(Trainer(recipe, initial=same_start if same_init else None))
         self.trainers = trainers  # all or none, and at once: a painter may be reading
 
     def _advance(self) -> None:
@@ -81,7 +83,7 @@ class Race(Player):
     @property
     def histories(self) -> dict[str, History]:
         """Each contender's history, by its label."""
-        return {label: t.history for label, t in self._labelled() if t.history is not None}
+        return {label: trainer.history for label, trainer in self._labelled()}
 
     @property
     def findings(self) -> dict[str, Finding]:

@@ -18,7 +18,7 @@ from labkit.core.threads import one_thread
 from labkit.recipe.recipe import Recipe
 from labkit.training.findings import Finding
 from labkit.training.history import History
-from labkit.training.trainer import Trainer, new_history
+from labkit.training.trainer import Trainer
 
 State = Literal["ready", "running", "paused", "stopped", "finished", "diverged", "failed"]
 
@@ -197,8 +197,8 @@ class Session(Player):
         initial: flat weights to start from instead of the recipe's init.
 
     Attributes:
-        trainer: the network and its optimizer; with its recipe and its history it is
-            replaced as one, when the run starts anew.
+        trainer: the network, its optimizer, recipe and history; it is replaced as one
+            when the run starts anew.
     """
 
     def __init__(
@@ -215,7 +215,7 @@ class Session(Player):
         self._start(self.recipe, self._given)
 
     def _start(self, recipe: Recipe, given: np.ndarray | None) -> None:
-        self.trainer = Trainer(recipe, new_history(recipe), initial=given)
+        self.trainer = Trainer(recipe, initial=given)
         self._given = given
 
     def _advance(self) -> None:
@@ -245,9 +245,7 @@ class Session(Player):
     @property
     def history(self) -> History:
         """What was recorded since the beginning."""
-        history = self.trainer.history
-        assert history is not None  # `_start` gives it one
-        return history
+        return self.trainer.history
 
     @property
     def finding(self) -> Finding | None:
@@ -292,7 +290,7 @@ class Session(Player):
             if self.trainer.step:
                 for name in sorted(changed):
                     before, after = getattr(old, name), getattr(recipe, name)
-                    self.history.mark(f"{name} {before:.6g} → {after:.6g}")
+                    self.trainer.recorder.mark(f"{name} {before:.6g} → {after:.6g}")
             if running:
                 self.play()
             return False

@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 
+from labkit.training.layout import Layout
+
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 STATISTICS = (
     "mean",
@@ -45,6 +47,33 @@ def describe(
     columns = [mean, std, weights.min(axis=-1), weights.max(axis=-1), norm]
     columns += [norms(gradients), ratio, norms(weights - initial)]
     return np.stack(columns, axis=-1)
+
+
+def describe_tensors(
+    layout: Layout,
+    weights: np.ndarray,
+    gradients: np.ndarray,
+    updates: np.ndarray,
+    initial: np.ndarray,
+    before: np.ndarray,
+) -> np.ndarray:
+    """STATISTICS of every tensor of a layout at many moments, `(..., tensors, 8)`.
+
+    Args:
+        layout: how the tensors lie along the last axis.
+        weights: `(..., total)`, after each update.
+        gradients, updates: of the same shape.
+        initial: the weights that distances are measured from; it may be broadcast.
+        before: the weights before each update, `(..., total)`; or before the first one
+            alone, `(1, total)`, where each moment follows the one before it on the first axis.
+    """
+    table = np.empty((*weights.shape[:-1], len(layout.names), len(STATISTICS)), np.float32)
+    with np.errstate(all="ignore"):  # a diverging run overflows; its numbers say so
+        for i, name in enumerate(layout.names):
+            span = layout.span(name)
+            w, g, u = (values[..., span] for values in (weights, gradients, updates))
+            table[..., i, :] = describe(w, g, u, initial[..., span], norms(before[..., span]))
+    return table
 
 
 def quantiles(rows: np.ndarray) -> np.ndarray:

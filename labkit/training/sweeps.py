@@ -20,7 +20,7 @@ from labkit.training.ensemble import Ensemble, kind
 from labkit.training.ensemble.records import KEPT, SNAPSHOT_BYTES
 from labkit.training.history import History
 from labkit.training.race import labels
-from labkit.training.trainer import Trainer, evaluation_interval, new_history, train
+from labkit.training.trainer import Trainer, evaluation_interval
 
 MOST_MEMBERS = 10_000  # more than that need `most=` to say that they are meant
 
@@ -83,7 +83,7 @@ def estimate(recipe: Recipe, members: int) -> Cost:
     few = min(members, 64)
     with one_thread():
         if kind(recipe) is None:
-            few, run = 1, Trainer(recipe, new_history(recipe))
+            few, run = 1, Trainer(recipe)
             weights = run.layout.total
         else:
             run = Ensemble([recipe.replace(seed=seed) for seed in range(few)])
@@ -238,10 +238,11 @@ def _one_by_one(recipes: list[Recipe], tell: Tell) -> list[Make]:
     histories: list[Make] = []
     before = 0
     for recipe in recipes:
-        history = new_history(recipe)
-        for step in train(recipe, history):
+        with one_thread():
+            trainer = Trainer(recipe)
+        for step in trainer.run():
             if step.step % 20 == 0:
                 tell(before + step.step)
-        histories.append(lambda history=history: history)  # type: ignore[misc]
+        histories.append(lambda history=trainer.history: history)  # type: ignore[misc]
         before += recipe.steps
     return histories

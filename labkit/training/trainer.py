@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -18,9 +18,15 @@ from labkit.recipe.networks import ACTIVATIONS
 from labkit.recipe.recipe import Recipe
 from labkit.recipe.schedules import Schedule
 from labkit.training.findings import Finding, diverged
-from labkit.training.history import SNAPSHOT_BYTES, History, Layout, Step
+from labkit.training.history import History
+from labkit.training.layout import Layout, layout_of
+from labkit.training.recorder import Recorder, Step
+from labkit.training.recording import SNAPSHOT_BYTES
 
-EVALUATION_SAMPLES = 500  # at most so many of each split, but for the last time
+EVALUATION_SAMPLES = 500  # of each split at most, except at the end of a run
+
+Initial = np.ndarray | Callable[[Layout], np.ndarray | None] | None
+"""Weights to start from: a flat vector, or a function that gives one for a layout, or None."""
 
 
 def pick_device(wanted: str) -> torch.device:
@@ -45,13 +51,13 @@ def evaluation_interval(steps: int) -> int:
 
 
 class Patience:
-    """Early stopping: tells when the validation loss has not improved for some evaluations.
+    """Early stopping: whether the validation loss has not improved for some evaluations.
 
     The weights to keep are those of the best evaluation, not the last ones. Prechelt
     (1998), "Early Stopping - But When?", compares this kind of rule with others.
 
     Args:
-        evaluations: how many without a new lowest loss are too many; 0 waits for ever.
+        evaluations: how many without a new lowest loss end a run; 0 never ends one.
 
     Attributes:
         best_step: the step of the lowest loss so far.
@@ -64,7 +70,7 @@ class Patience:
         self._waited = 0
 
     def over(self, step: int, val_loss: float) -> bool:
-        """Take an evaluation into account; whether it was one too many."""
+        """Take an evaluation into account, and say whether the run has to end."""
         if val_loss < self._best:
             self._best, self.best_step, self._waited = val_loss, step, 0
         else:
@@ -85,15 +91,29 @@ class Trainer:
 
     Args:
         recipe: what to train.
-        history: where to record; nothing is recorded without one.
-        initial: a flat vector of weights to start from instead of the recipe's init.
+        record: whether every step is recorded; without it the history stays empty.
+        initial: weights to start from instead of the recipe's init, as one flat vector; or
+            a function that gives them for the network's layout, None for the recipe's own.
+        snapshot_bytes: see `History`.
+
+    Attributes:
+        history: what was recorded, about the recipe as it was at the beginning.
+        initial: the weights that it started from, `(layout.total,)`.
+        step: how many updates have been made.
+        finding: why the loss is no longer finite, or None.
+        stopped_early: whether the recipe's patience ended the run.
 
     Raises:
         RecipeError: a device that is not there, or `initial` of another size.
     """
 
     def __init__(
-        self, recipe: Recipe, history: History | None = None, *, initial: np.ndarray | None = None
+        self,
+        recipe: Recipe,
+        *,
+        record: bool = True,
+        initial: Initial = None,
+        snapshot_bytes: int = SNAPSHOT_BYTES,
     ) -> None:
         self.recipe = recipe
         self.device = pick_device(recipe.device)
@@ -102,6 +122,8 @@ class Trainer:
         self.layout = layout_of(self.network)
         self.network.to(self.device)
         self.flat, self.flat_gradient = _flatten(self.network)
+        if callable(initial):
+            initial = initial(self.layout)
         if initial is not None:
             if initial.shape != (self.layout.total,):
                 raise RecipeError(
@@ -109,7 +131,10 @@ class Trainer:
                 )
             self.flat.copy_(torch.from_numpy(initial))
         self.initial = self.flat.cpu().numpy().copy()
-        self.history = history
+        about = {"recipe": recipe.model_dump()}
+        self.history = History(self.layout, about, snapshot_bytes=snapshot_bytes)
+        self.recorder = Recorder(self.history)
+        self._recording = record
         # On the CPU an array shares a tensor's memory, so one view serves all steps.
         views = {id(t): t.numpy() for t in (self.flat, self.flat_gradient) if not t.is_cuda}
         self._seen = lambda tensor: views[id(tensor)] if views else tensor.cpu().numpy()
@@ -130,18 +155,25 @@ class Trainer:
         )
         self._schedule = Schedule(recipe.schedule, recipe.steps, recipe.schedule_args)
         self._constant = recipe.schedule == "constant"
-        self._lr = math.nan  # what the optimizers were told last
-        if (history is not None and not len(history)) or recipe.patience:
+        self._lr = math.nan  # what the optimizers have now
+        if record or recipe.patience:
             start = Step(0, math.nan, recipe.lr, *self.evaluate())
             self._patience_over(start)
-            if history is not None and not len(history):
-                self._record(start)
+            self._record(start)
 
     @property
     def finished(self) -> bool:
         """Whether there is nothing left to do."""
         ended = self.finding is not None or self.stopped_early
         return ended or self.step >= self.recipe.steps
+
+    def run(self) -> Iterator[Step]:
+        """Make all steps that are left, one at a time, and give their records."""
+        with one_thread():
+            while not self.finished:
+                step = self.advance()
+                if step is not None:
+                    yield step
 
     def advance(self) -> Step | None:
         """Make one step.
@@ -176,18 +208,16 @@ class Trainer:
             self._diverge(self.step, record.train_loss, self.data.train_inputs)
         elif due and self._patience_over(record) and not last:
             self.stopped_early = True
-            if self.history is not None:
-                self.history.mark(self.patience.text)
+            self.recorder.mark(self.patience.text)
         return record
 
     def _patience_over(self, record: Step) -> bool:
-        assert record.val_loss is not None  # whoever asks has evaluated
+        assert record.val_loss is not None  # callers have evaluated
         return self.patience.over(record.step, record.val_loss)
 
     def _diverge(self, step: int, loss: float, inputs: Tensor) -> None:
         self.finding = diverged(step, loss, self.network, inputs, self.history)
-        if self.history is not None:
-            self.history.finding = self.finding.as_dict()
+        self.history.finding = self.finding.as_dict()
 
     def _update(self, inputs: Tensor, targets: Tensor) -> float:
         if self._closure:
@@ -215,8 +245,8 @@ class Trainer:
         return loss.item()
 
     def _record(self, step: Step) -> None:
-        if self.history is not None:
-            self.history.record(step, self._seen(self.flat), self._seen(self.flat_gradient))
+        if self._recording:
+            self.recorder.record(step, self._seen(self.flat), self._seen(self.flat_gradient))
 
     def _shuffled_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches without end, each epoch in a new order; a last short one is kept."""
@@ -236,7 +266,7 @@ class Trainer:
         """Training loss and accuracy, validation loss and accuracy.
 
         Accuracies are None for regression. Splits longer than `most` are judged by their
-        first so many samples (they are in random order); None takes all.
+        first `most` samples (they are in random order); None takes all.
         """
         data, some = self.data, slice(most)
         train = self._judge(data.train_inputs[some], data.train_targets[some])
@@ -274,12 +304,6 @@ def initial_network(recipe: Recipe) -> nn.Sequential:
     return network
 
 
-def layout_of(network: nn.Module) -> Layout:
-    """Names and shapes of a network's parameters."""
-    named = list(network.named_parameters())
-    return Layout(tuple(n for n, _ in named), tuple(tuple(p.shape) for _, p in named))
-
-
 def _flatten(network: nn.Module) -> tuple[Tensor, Tensor]:
     """Make all parameters views of one vector, and their gradients of another."""
     parameters = list(network.parameters())
@@ -293,34 +317,26 @@ def _flatten(network: nn.Module) -> tuple[Tensor, Tensor]:
     return flat, gradient
 
 
-def new_history(recipe: Recipe, snapshot_bytes: int = SNAPSHOT_BYTES) -> History:
-    """An empty history for a recipe's network."""
-    layout = layout_of(recipe.build_network())
-    return History(layout, {"recipe": recipe.model_dump()}, snapshot_bytes=snapshot_bytes)
+def train(recipe: Recipe) -> Iterator[Step]:
+    """Train by a recipe, one step at a time; weights and statistics are not recorded.
 
-
-def train(recipe: Recipe, history: History | None = None) -> Iterator[Step]:
-    """Train by a recipe, one step at a time.
+    (`fit` and `Session` record them.)
 
     Args:
         recipe: what to train.
-        history: where to record weights and statistics (`new_history(recipe)`).
 
     Yields:
         A `Step` after each update; ends early where the loss is no longer finite, or
         where the recipe's patience is over.
     """
     with one_thread():
-        trainer = Trainer(recipe, history)
-        while not trainer.finished:
-            step = trainer.advance()
-            if step is not None:
-                yield step
+        yield from Trainer(recipe, record=False).run()
 
 
 def fit(recipe: Recipe) -> History:
     """Train to the end and give what was recorded."""
-    history = new_history(recipe)
-    for _ in train(recipe, history):
-        pass
-    return history
+    with one_thread():
+        trainer = Trainer(recipe)
+        for _ in trainer.run():
+            pass
+        return trainer.history

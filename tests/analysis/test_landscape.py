@@ -11,8 +11,9 @@ from labkit.analysis.landscape import around, between, filter_normalized, trajec
 from labkit.core.errors import LabError
 from labkit.recipe.networks import ACTIVATIONS, NETWORKS
 from labkit.recipe.recipe import Recipe
-from labkit.training.history import Layout
-from labkit.training.trainer import fit, initial_network, layout_of, new_history
+from labkit.training.layout import Layout, layout_of
+from labkit.training.recorder import Recorder, Step
+from labkit.training.trainer import Trainer, fit, initial_network
 
 SMALL = Recipe(task="moons", samples=90, hidden=(7, 5), steps=40, device="cpu")
 RECIPES = {
@@ -219,11 +220,10 @@ def test_the_surface_of_a_plane_holds_the_runs_end(run):
 
 def made(rows: np.ndarray):
     """A history of SMALL's network with given weights."""
-    from labkit.training.history import Step
-
-    history = new_history(SMALL)
+    history = Trainer(SMALL, record=False).history
+    recorder = Recorder(history)
     for step, row in enumerate(rows.astype(np.float32)):
-        history.record(Step(step, 0.1, 0.1), row, np.zeros_like(row))
+        recorder.record(Step(step, 0.1, 0.1), row, np.zeros_like(row))
     return history
 
 
@@ -243,7 +243,7 @@ def test_a_run_along_a_straight_line_has_a_plane_too():
 def test_runs_without_a_plane():
     start = flat(SMALL)
     with pytest.raises(LabError, match="nothing is recorded yet"):
-        trajectory(new_history(SMALL), SMALL)
+        trajectory(Trainer(SMALL, record=False).history, SMALL)
     with pytest.raises(LabError, match="never moved"):
         trajectory(made(np.stack([start] * 3)), SMALL)
     with pytest.raises(LabError, match="never moved"):

@@ -9,7 +9,9 @@ import numpy as np
 from labkit.diagnosis.causes import diagnose
 from labkit.recipe.recipe import Recipe
 from labkit.training.findings import Finding
-from labkit.training.history import History, Layout, Step
+from labkit.training.history import History
+from labkit.training.layout import Layout
+from labkit.training.recorder import Recorder, Step
 
 NAMES = ("layer1.weight", "layer1.bias", "output.weight", "output.bias")
 LAYOUT = Layout(NAMES, ((3, 2), (3,), (2, 3), (2,)))
@@ -30,9 +32,10 @@ def record(
     Each step makes all weights larger by the share `growth`: that is the update ratio.
     """
     history, weights = History(LAYOUT), start.copy()
+    recorder = Recorder(history)
     for step, loss in enumerate(losses):
         seen = Step(step, loss if step else math.nan, lr, loss, None, (val or losses)[step], None)
-        history.record(seen, weights, np.full(LAYOUT.total, gradient if step else 0.0))
+        recorder.record(seen, weights, np.full(LAYOUT.total, gradient if step else 0.0))
         weights = weights * (1 + growth)
     return history
 

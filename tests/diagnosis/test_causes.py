@@ -16,7 +16,7 @@ from labkit.recipe.recipe import Recipe
 from labkit.recipe.schedules import SCHEDULES
 from labkit.recipe.tasks import TASKS
 from labkit.training.history import History
-from labkit.training.trainer import Trainer, fit, new_history, train
+from labkit.training.trainer import Trainer, fit
 from tests.diagnosis.runs import FALLING, LAYOUT, kinds, record
 
 # --- from the record alone -----------------------------------------------------------------
@@ -24,7 +24,7 @@ from tests.diagnosis.runs import FALLING, LAYOUT, kinds, record
 
 def test_nothing_recorded_is_nothing_found():
     assert diagnose(History(LAYOUT)) == []
-    assert diagnose(new_history(Recipe())) == []
+    assert diagnose(Trainer(Recipe(), record=False).history) == []
     assert kinds(record([1.0])) == []
 
 
@@ -67,12 +67,11 @@ def test_a_far_too_high_learning_rate_is_found_though_the_loss_stays_finite(task
 
 def test_the_learning_rate_in_force_counts_not_the_one_it_began_with():
     recipe = Recipe(task="regression", lr=0.01, steps=400)
-    history = new_history(recipe)
-    trainer = Trainer(recipe, history)
+    trainer = Trainer(recipe)
     trainer.adjust(recipe.replace(lr=2.0))
     while not trainer.finished:
         trainer.advance()
-    finding = diagnose(history)[0]
+    finding = diagnose(trainer.history)[0]
     assert finding.evidence["lr"] == 2.0
     assert finding.changes == {"lr": 0.01}
 
@@ -110,9 +109,9 @@ def test_what_was_saved_says_the_same(tmp_path):
 def test_a_run_in_the_making_is_not_judged_too_early():
     """The defaults, after each of the first steps."""
     recipe = Recipe()
-    history = new_history(recipe)
-    for _ in zip(range(30), train(recipe, history), strict=False):
-        assert diagnose(history) == []
+    trainer = Trainer(recipe)
+    for _ in zip(range(30), trainer.run(), strict=False):
+        assert diagnose(trainer.history) == []
 
 
 def test_thresholds_have_reasons():
@@ -203,9 +202,10 @@ def false_findings(seed: int, count: int = 200) -> list[tuple[str, list[str]]]:
     found: list[tuple[str, list[str]]] = []
     while len(found) < count:
         recipe = healthy(rng)
-        history = new_history(recipe, snapshot_bytes=200_000)
-        for _ in train(recipe, history):
+        trainer = Trainer(recipe, snapshot_bytes=200_000)
+        for _ in trainer.run():
             pass
+        history = trainer.history
         if history.finding or learnt(recipe, history):
             found.append((recipe.to_text(), kinds(history)))
     return found

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from labkit.diagnosis.evidence import SATURATED, Evidence, tail
 from labkit.recipe.recipe import Recipe
-from labkit.training.trainer import Trainer, fit, initial_network, new_history
+from labkit.training.trainer import Trainer, fit, initial_network
 from tests.diagnosis.runs import FALLING, LAYOUT, record
 
 QUICK = Recipe(task="moons", samples=60, hidden=(5, 4), steps=12, device="cpu")
@@ -59,12 +59,11 @@ def test_each_steps_loss_counts_where_a_batch_holds_all_samples():
 
 
 def test_the_learning_rate_is_the_one_in_force_at_the_end():
-    history = new_history(QUICK)
-    trainer = Trainer(QUICK, history)
+    trainer = Trainer(QUICK)
     trainer.adjust(QUICK.replace(lr=0.5))
     while not trainer.finished:
         trainer.advance()
-    assert Evidence(history).lr == 0.5
+    assert Evidence(trainer.history).lr == 0.5
     scheduled = QUICK.replace(schedule="cosine", lr=0.02)
     assert Evidence(fit(scheduled)).lr == 0.02, "before its schedule"
 
@@ -98,8 +97,7 @@ def test_what_flows_is_what_torch_computes(activation):
 
 def test_nothing_flows_through_weights_that_are_not_finite():
     recipe = QUICK.replace(activation="relu", optimizer="sgd", lr=10.0, task="regression")
-    history = new_history(recipe)
-    Trainer(recipe, history)
+    history = Trainer(recipe).history
     weights = history.flat(0).copy()
     run = Evidence(history)
     assert run.end is not None

@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from labkit.training.history import History, Step
+from labkit.training.history import History
+from labkit.training.recorder import Recorder, Step
 from tests.diagnosis.runs import FALLING, LAYOUT, NAMES, START, kinds, record, the
 
 
@@ -40,9 +41,10 @@ def test_units_with_equal_weights(equal, found):
 def test_units_that_began_equal_and_parted_are_not_symmetric():
     history, weights = History(LAYOUT), LAYOUT.split(START.copy())
     weights["layer1.weight"][:], weights["layer1.bias"][:] = 0.5, 0.0
+    recorder = Recorder(history)
     for step in range(20):
         flat = np.concatenate([weights[name].ravel() for name in NAMES])
-        history.record(Step(step, 1.0, 0.1), flat, np.ones(LAYOUT.total))
+        recorder.record(Step(step, 1.0, 0.1), flat, np.ones(LAYOUT.total))
         weights["layer1.weight"] *= [[1.01], [0.99], [1.02]]
     assert kinds(history) == []
 

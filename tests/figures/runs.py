@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from labkit.training.history import History, Layout, Step
+from labkit.training.history import History
+from labkit.training.layout import Layout
+from labkit.training.recorder import Recorder, Step
 
 MLP = Layout(
     ("layer1.weight", "layer1.bias", "output.weight", "output.bias"),
@@ -31,6 +33,7 @@ def history(
     rng = np.random.default_rng(0)
     facts = {"recipe": {"steps": planned}} if planned else {}
     made = History(layout, facts)
+    recorder = Recorder(made)
     flat = rng.normal(size=layout.total)
     for step in range(last + 1):
         if step:
@@ -40,7 +43,7 @@ def history(
         loss = math.exp(-step / 100) if losses is None else losses(step)
         accuracy = 1 - 1 / (step + 2) if classified else None
         judged = (loss, accuracy, 2 * loss, accuracy) if step % 30 == 0 else ()
-        made.record(Step(step, math.nan if step == 0 else loss, 0.1, *judged), row, gradient)
+        recorder.record(Step(step, math.nan if step == 0 else loss, 0.1, *judged), row, gradient)
     return made
 
 

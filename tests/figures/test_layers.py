@@ -4,7 +4,7 @@ import numpy as np
 
 from labkit.figures import gradient_flow, update_ratio
 from labkit.figures.layers import LAYERS, layers
-from labkit.training.history import Layout
+from labkit.training.layout import Layout
 from tests.figures.runs import history
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from labkit.figures import network_diagram, theme
 from labkit.figures.network import EDGES, WIDTHS
-from labkit.training.history import Layout
+from labkit.training.layout import Layout
 from tests.figures.runs import BIG, CNN, MLP, history
 
 

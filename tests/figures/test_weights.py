@@ -13,7 +13,8 @@ from labkit.figures import (
     weights,
 )
 from labkit.figures.weights import BINS, SAMPLED
-from labkit.training.history import Layout, Step
+from labkit.training.layout import Layout
+from labkit.training.recorder import Recorder, Step
 from tests.figures.runs import BIG, HISTORIES, history
 
 
@@ -71,10 +72,10 @@ def test_histogram_over_time_counts_every_weight_of_its_step(last, tensor):
 def test_remembered_columns_equal_fresh_ones():
     growing = history(last=40)
     weight_histogram.spec(growing, "layer1.weight")
-    rng = np.random.default_rng(9)
+    recorder, rng = Recorder(growing), np.random.default_rng(9)
     for step in range(41, 300):  # far enough that limits and spacing change
         flat = rng.normal(size=growing.layout.total) * step / 10
-        growing.record(Step(step, 1.0, 0.1), flat, np.ones_like(flat))
+        recorder.record(Step(step, 1.0, 0.1), flat, np.ones_like(flat))
         if step % 7 == 0:
             weight_histogram.spec(growing, "layer1.weight")
     seen = weight_histogram.spec(growing, "layer1.weight")["data"][0]

@@ -9,7 +9,9 @@ from torch import nn
 
 from labkit.recipe.recipe import Recipe
 from labkit.training.findings import Finding, diverged, first_non_finite_layer
-from labkit.training.history import History, Layout, Step
+from labkit.training.history import History
+from labkit.training.layout import Layout
+from labkit.training.recorder import Recorder, Step
 
 INPUTS = torch.ones(4, 3)
 
@@ -29,8 +31,9 @@ def network(poisoned: int | None = None, value: float = math.nan) -> nn.Sequenti
 
 def history(*losses: float) -> History:
     made = History(Layout(("w",), ((1,),)))
+    recorder = Recorder(made)
     for number, loss in enumerate([math.nan, *losses]):
-        made.record(Step(number, loss, 0.1), np.zeros(1), np.zeros(1))
+        recorder.record(Step(number, loss, 0.1), np.zeros(1), np.zeros(1))
     return made
 
 
@@ -99,8 +102,9 @@ def test_the_finding_has_step_layer_and_last_good_loss():
 )
 def test_the_remedy_is_a_learning_rate_computed_from_the_recipe(recipe, rates, changes):
     made = History(Layout(("w",), ((1,),)), {"recipe": recipe.model_dump()})
+    recorder = Recorder(made)
     for number, rate in enumerate([recipe.lr, *rates]):
-        made.record(Step(number, 1.0, rate), np.zeros(1), np.zeros(1))
+        recorder.record(Step(number, 1.0, rate), np.zeros(1), np.zeros(1))
     finding = diverged(9, math.inf, network(), INPUTS, made)
     assert finding.changes == changes
     assert f"lr={changes['lr']:g}" in finding.remedy
@@ -112,8 +116,9 @@ def test_the_last_good_loss_is_not_a_bad_one():
     assert (finding.evidence["last_good_loss"], finding.evidence["last_good_step"]) == (0.5, 2)
 
 
-@pytest.mark.parametrize("record", [None, history()], ids=["unrecorded", "first step"])
-def test_without_a_good_loss_it_names_none(record):
+@pytest.mark.parametrize("empty", [True, False])
+def test_without_a_good_loss_it_names_none(empty):
+    record = History(Layout(("w",), ((1,),))) if empty else history()
     finding = diverged(1, math.inf, network(), INPUTS, record)
     assert finding.evidence == {"step": 1, "loss": "inf", "layer": "the loss"}
     assert finding.message == (

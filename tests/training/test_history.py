@@ -13,8 +13,11 @@ from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_torch_file
 
 from labkit.core.errors import FileError
-from labkit.training import history as module
-from labkit.training.history import QUANTILES, STATISTICS, History, Layout, Step
+from labkit.training import recording as module
+from labkit.training.history import History
+from labkit.training.layout import Layout
+from labkit.training.recorder import Recorder, Step
+from labkit.training.statistics import QUANTILES, STATISTICS
 
 LAYOUT = Layout(("layer.weight", "layer.bias", "scale"), ((4, 3), (4,), (1,)))
 
@@ -38,10 +41,11 @@ def random_walk(steps: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 def record(history: History, weights: np.ndarray, gradients: np.ndarray, read=lambda step: None):
     """Enter rows as steps that follow the last one."""
+    recorder = Recorder(history)
     for w, g in zip(weights, gradients, strict=True):
         number = len(history)
         due = number % 5 == 0
-        history.record(
+        recorder.record(
             Step(number, 1 / (number + 1), 0.1, *((2.0, 0.5, 3.0, 0.25 * number) if due else ())),
             w,
             g,
@@ -92,26 +96,7 @@ def by_numpy(weights: np.ndarray, gradients: np.ndarray) -> dict[str, np.ndarray
     return {name: np.array(values) for name, values in found.items()}
 
 
-# --- layout ----------------------------------------------------------------------------
-
-
-def test_a_layout_lays_tensors_end_to_end():
-    assert (LAYOUT.sizes, LAYOUT.total) == ((12, 4, 1), 17)
-    assert [LAYOUT.span(name) for name in LAYOUT.names] == [
-        slice(0, 12),
-        slice(12, 16),
-        slice(16, 17),
-    ]
-    assert LAYOUT.shape("layer.bias") == (4,)
-
-
-def test_splitting_gives_views():
-    flat = np.arange(17.0)
-    parts = LAYOUT.split(flat)
-    assert list(parts) == list(LAYOUT.names)
-    assert parts["layer.weight"].tolist() == np.arange(12.0).reshape(4, 3).tolist()
-    parts["scale"][0] = -1
-    assert flat[16] == -1
+# --- statistics ------------------------------------------------------------------------
 
 
 def test_an_unknown_tensor_is_answered_with_the_known_ones():
@@ -124,9 +109,6 @@ def test_an_unknown_tensor_is_answered_with_the_known_ones():
     ):
         with pytest.raises(KeyError, match=r"no tensor 'bias'; there are layer\.weight"):
             read("bias")
-
-
-# --- statistics ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("steps", [0, 1, 2, 3, 7, 8, 9, 24, 50])
@@ -228,7 +210,7 @@ def test_curves():
 def test_without_accuracy_it_is_nan_and_not_in_the_summary():
     history = History(LAYOUT)
     zeros = np.zeros(LAYOUT.total)
-    history.record(Step(0, np.nan, 0.1, 2.0, None, 3.0, None), zeros + 1, zeros)
+    Recorder(history).record(Step(0, np.nan, 0.1, 2.0, None, 3.0, None), zeros + 1, zeros)
     assert np.isnan(history.curve("val_accuracy")[1]).all()
     assert history.summary() == {"steps": 0, "train_loss": 2.0, "val_loss": 3.0}
 
@@ -243,17 +225,18 @@ def test_summary():
 
 def test_marks_are_made_where_the_run_is():
     history = History(LAYOUT)
-    history.mark("before")
+    Recorder(history).mark("before")
     record(history, *random_walk(3))
-    history.mark("lr 0.1 → 1")
+    Recorder(history).mark("lr 0.1 → 1")
     assert [(mark.step, mark.text) for mark in history.marks] == [(0, "before"), (3, "lr 0.1 → 1")]
 
 
 def test_the_best_step_is_that_of_the_lowest_validation_loss():
     history = History(LAYOUT)
+    recorder = Recorder(history)
     flat = np.zeros(LAYOUT.total, np.float32)
     for step, loss in enumerate([0.9, None, 0.4, math.nan, 0.4, 0.5]):
-        history.record(Step(step, 0.1, 0.1, 0.1, None, loss), flat, flat)
+        recorder.record(Step(step, 0.1, 0.1, 0.1, None, loss), flat, flat)
     assert history.best_step() == 2, "the first of equals; NaN is not the lowest"
 
 
@@ -262,7 +245,7 @@ def test_without_a_validation_loss_there_is_no_best_step():
     with pytest.raises(LookupError, match="no finite validation loss"):
         history.best_step()
     flat = np.zeros(LAYOUT.total, np.float32)
-    history.record(Step(0, 0.1, 0.1, 0.1, None, math.nan), flat, flat)
+    Recorder(history).record(Step(0, 0.1, 0.1, 0.1, None, math.nan), flat, flat)
     with pytest.raises(LookupError, match="no finite validation loss"):
         history.best_step()
 
@@ -361,7 +344,7 @@ def saved(tmp_path):
     weights, gradients = random_walk(30)
     weights[20, 3] = np.nan
     record(history, weights, gradients)
-    history.mark("lr 0.1 → 1")
+    Recorder(history).mark("lr 0.1 → 1")
     history.finding = {"kind": "diverged", "message": "It did.", "evidence": {"step": 3}}
     return history, history.save(tmp_path / "run.safetensors")
 
@@ -477,13 +460,13 @@ def test_readers_see_whole_steps_while_another_thread_records(monkeypatch, tmp_p
     monkeypatch.setattr(module, "_CHUNK_BYTES", 3 * 4 * LAYOUT.total)
     budget = 50 * 4 * LAYOUT.total
     history = History(LAYOUT, snapshot_bytes=budget)
-    done, reads = threading.Event(), [0]
+    recorder, done, reads = Recorder(history), threading.Event(), [0]
 
     def write() -> None:
         for number in range(10_000):
             row = np.full(LAYOUT.total, number, np.float32)
             judged = (number,) * 4 if number % 7 == 0 else ()
-            history.record(Step(number, number, 0.1, *judged), row, row)
+            recorder.record(Step(number, number, 0.1, *judged), row, row)
         done.set()
 
     def look() -> None:

@@ -17,9 +17,9 @@ from labkit.recipe.networks import ACTIVATIONS, NETWORKS
 from labkit.recipe.optimize import OPTIMIZERS
 from labkit.recipe.recipe import Recipe
 from labkit.recipe.tasks import TASKS
-from labkit.training.history import Step
+from labkit.training.recorder import Step
 from labkit.training.session import Session
-from labkit.training.trainer import Trainer, fit, new_history, pick_device, train
+from labkit.training.trainer import Trainer, fit, pick_device, train
 
 QUICK = Recipe(task="moons", samples=100, hidden=(6, 4), steps=60, device="cpu")
 CHANGES = [
@@ -37,10 +37,10 @@ def weights_after(session_or_trainer) -> np.ndarray:
     return trainer.flat.numpy().copy()
 
 
-def trained(recipe: Recipe, history=None, **options) -> np.ndarray:
+def trained(recipe: Recipe, **options) -> np.ndarray:
     """Final weights, trained on this thread."""
     with one_thread():
-        trainer = Trainer(recipe, history, **options)
+        trainer = Trainer(recipe, **options)
         while not trainer.finished:
             trainer.advance()
     return weights_after(trainer)
@@ -116,7 +116,7 @@ def test_threads_agree_on_larger_networks_too(two_threads):
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_recording_does_not_change_the_weights(recipe):
-    np.testing.assert_array_equal(trained(recipe), trained(recipe, new_history(recipe)))
+    np.testing.assert_array_equal(trained(recipe, record=False), trained(recipe))
 
 
 def test_training_uses_no_global_generator(global_rng_untouched):
@@ -163,7 +163,7 @@ def test_evaluation_is_of_whole_splits():
 
 
 @pytest.mark.parametrize(("most", "judged"), [((), 500), ((70,), 70), ((None,), 2800)])
-def test_long_splits_are_judged_by_their_first_so_many(most, judged):
+def test_long_splits_are_judged_by_their_first_samples(most, judged):
     recipe = Recipe(task="moons", samples=4000, device="cpu")
     trainer, data = Trainer(recipe), recipe.data()
     outputs = trainer.network(data.train_inputs[:judged]).detach().numpy()
@@ -173,11 +173,12 @@ def test_long_splits_are_judged_by_their_first_so_many(most, judged):
 
 def test_the_last_evaluation_is_of_whole_splits():
     recipe = Recipe(task="moons", samples=4000, steps=3, device="cpu")
-    history = new_history(recipe)
-    trainer = Trainer(recipe, history)
+    trainer = Trainer(recipe)
     while not trainer.finished:
         trainer.advance()
-    assert history.summary()["val_loss"] == trainer.evaluate(None)[2] != trainer.evaluate()[2]
+    assert (
+        trainer.history.summary()["val_loss"] == trainer.evaluate(None)[2] != trainer.evaluate()[2]
+    )
 
 
 def test_regression_has_no_accuracy():
@@ -216,8 +217,8 @@ def test_an_epoch_takes_every_sample_once_and_keeps_a_short_batch():
 
 
 def test_history_holds_what_the_network_held():
-    history = new_history(QUICK)
-    trainer = Trainer(QUICK, history)
+    trainer = Trainer(QUICK)
+    history = trainer.history
     np.testing.assert_array_equal(history.flat(0), trainer.initial)
     for _ in range(3):
         trainer.advance()
@@ -628,27 +629,26 @@ def break_at(session: Session, at: int) -> None:
 
 
 @pytest.mark.parametrize("synchronous", [False, True])
-def test_an_error_in_training_reaches_whoever_waits(synchronous):
+def test_an_error_in_training_reaches_the_one_who_waits(synchronous):
     session = Session(QUICK, executor=SynchronousExecutor() if synchronous else None)
     break_at(session, 20)
     session.play()
     with pytest.raises(ZeroDivisionError, match="broken on purpose"):
         session.wait(60)
-    assert (session.state, session.trainer.step) == ("paused", 20)
-    session.wait()  # it was told once
+    assert (session.state, session.trainer.step) == ("failed", 20)
+    session.wait()  # it is raised once
     session.rewind()
     session.run()
     np.testing.assert_array_equal(weights_after(session), trained(QUICK))
 
 
-def test_an_error_nobody_waited_for_is_told_by_the_next_call():
+def test_an_error_nobody_waited_for_is_kept_until_the_run_starts_anew():
     session = Session(QUICK, executor=SynchronousExecutor())
     break_at(session, 20)
     session.play()
-    with pytest.raises(ZeroDivisionError):
-        session.rewind()
+    assert isinstance(session.error, ZeroDivisionError)
     session.rewind()
-    assert session.state == "ready"
+    assert (session.state, session.error) == ("ready", None)
 
 
 def test_waiting_may_time_out():

@@ -17,8 +17,9 @@ from labkit.diagnosis.causes import diagnose
 from labkit.recipe.recipe import Recipe
 from labkit.training.findings import Finding
 from labkit.training.history import History
+from labkit.training.layout import layout_of
 from labkit.training.sweeps import sweep
-from labkit.training.trainer import fit, initial_network, layout_of
+from labkit.training.trainer import fit, initial_network
 from labkit.workshop.presets import PRESETS
 
 KINDS = {

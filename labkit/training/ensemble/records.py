@@ -12,8 +12,10 @@ from torch import Tensor
 
 from labkit.recipe.recipe import Recipe
 from labkit.training.findings import diverged
-from labkit.training.history import History, Layout, Mark
-from labkit.training.statistics import STATISTICS, describe, norms
+from labkit.training.history import History, Mark
+from labkit.training.layout import Layout
+from labkit.training.recording import Table
+from labkit.training.statistics import STATISTICS, describe_tensors
 from labkit.training.trainer import initial_network
 
 KEPT = 200  # the most moments of a run whose weights and statistics are kept
@@ -38,6 +40,9 @@ def stride_for(steps: int) -> int:
 class Records:
     """Losses of all steps; weights and statistics of some; evaluations.
 
+    The buffers are those of any recording, with a row for all members. How many rows there
+    will be is known from the beginning, so they are thinned in advance.
+
     Members are numbered as their recipes are; a row is where one stands at the moment.
 
     Args:
@@ -54,19 +59,18 @@ class Records:
         self.stride = stride_for(steps)
         self._last = steps
         count = steps // self.stride + 1 + (steps % self.stride > 0)
-        self._moments: list[int] = []
-        self._statistics = np.empty(
-            (count, members, len(layout.names), len(STATISTICS)), np.float32
-        )
         each = 4 * members * layout.total
         self._spacing = 1  # of snapshots, in moments: they are larger
         while each * (count // self._spacing + 1) > SNAPSHOT_BYTES and self._spacing < count:
             self._spacing *= 2
-        self._snapshots = np.empty(
-            (math.ceil(count / self._spacing), members, layout.total), np.float32
-        )
-        self._losses = np.full((steps + 1, members), np.nan, np.float32)
-        self._evaluations: list[tuple[int, np.ndarray]] = []
+        shape = (members, len(layout.names), len(STATISTICS))
+        self._moments = Table((), np.int64, count)
+        self._statistics = Table(shape, capacity=count)
+        self._snapshots = Table((members, layout.total), capacity=math.ceil(count / self._spacing))
+        self._losses = Table((members,), capacity=steps + 1)
+        self._losses.append(np.full(members, np.nan))  # of step 0
+        self._evaluation_steps = Table((), np.int64)
+        self._evaluations = Table((members, 4), np.float64)
         self._final = np.empty((members, layout.total), np.float32)
         self._steps_of = np.full(members, -1)
         self._curves: dict[int, np.ndarray] = {}
@@ -81,9 +85,11 @@ class Records:
         """Whether a step's weights are to be kept."""
         return step % self.stride == 0 or step == self._last
 
-    def loss(self, step: int, values: np.ndarray) -> None:
-        """The losses of a step, `(rows,)`."""
-        self._losses[step, self._active] = values
+    def loss(self, values: np.ndarray) -> None:
+        """The losses of the next step, `(rows,)`."""
+        row = self._losses.grow(1)[0]
+        row[:] = np.nan
+        row[self._active] = values
 
     def moment(self, step: int, weights: Tensor, gradient: Tensor, before: Tensor | None) -> None:
         """Weights after a step's update, its gradient, and the weights before; `(rows, total)`."""
@@ -99,23 +105,22 @@ class Records:
         tensors = (torch.stack(one) for one in zip(*self._stage, strict=True))
         weights, gradients, updates = (one.cpu().numpy() for one in tensors)
         self._stage.clear()
-        first = len(self._moments) - len(weights)
-        moments = np.arange(first, first + len(weights))
-        for number in moments[moments % self._spacing == 0]:
-            self._snapshots[number // self._spacing, self._active] = weights[number - first]
-        initial = self._snapshots[0, self._active]
+        active, first = self._active, len(self._statistics)
+        for number in range(first, first + len(weights)):
+            if number % self._spacing == 0:
+                self._snapshots.grow(1)[0, active] = weights[number - first]
+        initial = self._snapshots.rows[0, active]
         with np.errstate(all="ignore"):  # what diverges overflows; its numbers say so
-            for i, name in enumerate(self.layout.names):
-                span = self.layout.span(name)
-                w, g, u = (one[..., span] for one in (weights, gradients, updates))
-                found = describe(w, g, u, initial[:, span], norms(w - u))
-                self._statistics[first : first + len(weights), self._active, i] = found
+            before = weights - updates
+        table = describe_tensors(self.layout, weights, gradients, updates, initial, before)
+        self._statistics.grow(len(weights))[:, active] = table
 
     def evaluation(self, step: int, table: np.ndarray) -> None:
         """Losses and accuracies of both splits, `(rows, 4)`."""
-        whole = np.full((len(self._recipes), 4), np.nan)
-        whole[self._active] = table
-        self._evaluations.append((step, whole))
+        row = self._evaluations.grow(1)[0]
+        row[:] = np.nan
+        row[self._active] = table
+        self._evaluation_steps.append(step)
 
     def diverge(self, row: int, step: int, loss: float, inputs: Tensor) -> None:
         """A member's loss is no longer finite; `inputs` `(samples, ...)` are what it saw."""
@@ -146,22 +151,21 @@ class Records:
     def history(self, member: int) -> History:
         """What a member left: all losses, `KEPT` moments at the most of everything else."""
         recipe, steps = self._recipes[member], int(self._steps_of[member])
-        numbers = np.arange(steps + 1, dtype=np.float64)
-        moments = np.array(self._moments)
+        moments = self._moments.rows
         moments = moments[moments <= steps]
         kept = moments[:: self._spacing]
         kept = kept[kept % (self.stride * self._spacing) == 0]
-        evaluations = [(step, *table[member]) for step, table in self._evaluations if step <= steps]
+        judged = self._evaluation_steps.rows
+        judged = judged[judged <= steps]
+        losses, rates = self._losses.rows[: steps + 1, member], self._curves[member][: steps + 1]
         history = History.from_arrays(
             self.layout,
             {"recipe": recipe.model_dump()},
-            scalars=np.stack(
-                [numbers, self._losses[: steps + 1, member], self._curves[member][: steps + 1]], 1
-            ),
-            evaluations=np.array(evaluations, np.float64),
-            statistics=self._statistics[: len(moments), member],
-            statistic_steps=moments.astype(np.float64),
-            snapshots=self._snapshots[: len(kept), member],
+            scalars=np.stack([np.arange(steps + 1), losses, rates], 1),
+            evaluations=np.column_stack([judged, self._evaluations.rows[: len(judged), member]]),
+            statistics=self._statistics.rows[: len(moments), member],
+            statistic_steps=moments,
+            snapshots=self._snapshots.rows[: len(kept), member],
             snapshot_steps=kept,
             latest=self._final[member],
         )

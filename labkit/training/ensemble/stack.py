@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from labkit.training.history import Layout
+from labkit.training.layout import Layout
 
 Change = Callable[[Tensor], Tensor]
 Backward = Callable[[Tensor, Tensor], Tensor]

@@ -121,7 +121,7 @@ class Ensemble:
         before = self.stack.flat.clone() if keeping else None
         self._update()
         self._rates.advance(self.step, losses)
-        self._records.loss(self.step, losses)
+        self._records.loss(losses)
         if keeping:
             self._records.moment(self.step, self.stack.flat, self.stack.gradient, before)
         last = self.step == self.steps

@@ -20,13 +20,14 @@ from labkit.core.errors import FileError, LabError
 from labkit.core.threads import idle_cores, threads
 from labkit.core.ultralytics import silent, ultralytics
 from labkit.training.findings import Finding
+from labkit.training.history import History
 from labkit.vision.data import open_data
 from labkit.vision.detector import Detector, open_detector
 from labkit.vision.finetuning import checkpoint, diagnosis
 from labkit.vision.finetuning.freezing import check_layers
 from labkit.vision.finetuning.old_task import OldTask
 from labkit.vision.finetuning.past_runs import open_run
-from labkit.vision.finetuning.recording import DetectorHistory, Recorder, new_history
+from labkit.vision.finetuning.recorder import DetectorRecorder, new_history, resumed_history
 from labkit.vision.finetuning.records import EpochRecord, FineTuned, StepRecord, Used
 from labkit.vision.finetuning.run_folder import RunFolder, new_folder
 from labkit.vision.finetuning.spec import FineTune
@@ -170,7 +171,7 @@ class Training:
         self.epochs: list[EpochRecord] = []
         self.seconds = 0.0
         self.state: dict[str, Any] | None = None
-        self.history: DetectorHistory | None = None
+        self.history: History | None = None
         self.used: Used | None = None
         self.finding: Finding | None = None
         self.start_hook: OnStart = _nothing
@@ -183,7 +184,7 @@ class Training:
         self.seconds = state["seconds"]
         self.used = Used(**state["used"])
         # Of snapshots only the first and the latest are left.
-        self.history = DetectorHistory.taken_up(
+        self.history = resumed_history(
             state["history"], self._first(), state["average"], self.files.about
         )
 
@@ -236,13 +237,13 @@ class Training:
                 trainer.close()
         return self._end(status)
 
-    def _recorder(self, network: Any) -> Recorder:
+    def _recorder(self, network: Any) -> DetectorRecorder:
         initial = None
         if self.history is None:
             self.history = new_history(network, self.files.about)
         else:
             initial = self._first()
-        return Recorder(network, self.history, self.spec.record_every, initial)
+        return DetectorRecorder(network, self.history, self.spec.record_every, initial)
 
     def _first(self) -> Mapping[str, Tensor]:
         """The weights before the first step."""
@@ -290,14 +291,14 @@ class Training:
         """Keep a complete epoch, then report it."""
         assert self.history is not None
         assert self.used is not None
-        self.history.record_epoch(record.step, record.loss, record.map50)
+        trainer.recorder.record_epoch(record.step, record.loss, record.map50)
         self.epochs.append(record)
         self.seconds += record.seconds
         state = {
             **trainer.state(record.epoch),
             "seconds": self.seconds,
             "used": asdict(self.used),
-            "history": self.history.without_snapshots(),
+            "history": self.history.arrays(weights=False),
         }
         self.files.write_epoch(self.epochs, state)
         self.epoch_hook(record)

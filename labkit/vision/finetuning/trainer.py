@@ -33,7 +33,7 @@ from labkit.vision.detector import Detector  # noqa: E402
 from labkit.vision.evaluation import Metrics, evaluate  # noqa: E402
 from labkit.vision.finetuning.images import Images  # noqa: E402
 from labkit.vision.finetuning.network import TrainedDetector, pick_precision  # noqa: E402
-from labkit.vision.finetuning.recording import Recorder  # noqa: E402
+from labkit.vision.finetuning.recorder import DetectorRecorder  # noqa: E402
 from labkit.vision.finetuning.records import GridRecord, StepRecord, Used  # noqa: E402
 from labkit.vision.finetuning.settings import settings, used  # noqa: E402
 from labkit.vision.finetuning.spec import FineTune  # noqa: E402
@@ -105,7 +105,7 @@ class FineTuner(DetectionTrainer):  # type: ignore[misc]
         network: TrainedDetector,
         folder: Path,
         *,
-        make_recorder: Callable[[nn.Module], Recorder],
+        make_recorder: Callable[[nn.Module], DetectorRecorder],
         stop: Callable[[], bool],
         on_step: Callable[[StepRecord], None],
         on_start: Callable[[FineTuner], None],

@@ -14,6 +14,7 @@ from labkit.recipe.recipe import Recipe
 from labkit.recipe.schedules import SCHEDULES
 from labkit.training.ensemble import Ensemble, kind
 from labkit.training.history import History
+from labkit.training.recorder import Recorder, Step
 from labkit.training.statistics import STATISTICS
 from labkit.training.sweeps import grid
 from labkit.training.trainer import fit
@@ -195,7 +196,7 @@ def test_what_is_kept_is_thinned_but_not_the_losses():
     assert described[-1] == 1500
     assert len(described) <= 202
     with pytest.raises(ValueError, match="thinned"):
-        history.record(None, history.flat(), history.flat())
+        Recorder(history).record(Step(1501, 0.1, 0.1), history.flat(), history.flat())
 
 
 def test_a_thinned_history_can_be_saved(tmp_path):
