@@ -58,7 +58,7 @@ Verdict = tuple[str, Failure, bool]  # state, failure, whether the notebook is n
 # Whether anybody waits for this context's run: a cluster's worker sets it.
 wanted: ContextVar[Callable[[], bool]] = ContextVar("wanted", default=lambda: True)
 
-_running: set[_Run] = set()
+_running: set[_Execution] = set()
 _lock = threading.Lock()
 
 
@@ -76,7 +76,7 @@ def perform(job: Job) -> Outcome:
             place = job.folder or stack.enter_context(_temporary_folder())
             folder = Path(place).resolve()
             private = Path(stack.enter_context(_temporary_folder()))
-            state, failure, infrastructure = _Run(replace(job, folder=str(folder)), private)()
+            state, failure, infrastructure = _Execution(replace(job, folder=str(folder)), private)()
             if job.folder is None:
                 files = _collect(folder)
         except OSError as error:
@@ -113,7 +113,7 @@ class _Process(Protocol):
     def kill(self) -> None: ...
 
 
-class _Run:
+class _Execution:
     """A runner, while it runs."""
 
     def __init__(self, job: Job, private: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -121,9 +121,9 @@ def load(
 ) -> Data:
     """Make a task's data: the same arguments give the same tensors.
 
-    The last three spoil the training samples only, in this order: some are `missing`, a
+    The last three arguments spoil the training samples only, in this order: some are `missing`, a
     share of the rest is used, and some labels of those are wrong. Validation stays whole
-    and true, so that it shows what the spoiling does. A smaller share is part of a larger
+    and true, so that it shows the effect. A smaller share is part of a larger
     one, and so are the wrong labels of less noise.
 
     Args:
@@ -147,7 +147,7 @@ def load(
 
 
 def check_spoiling(entry: Entry, label_noise: float, missing: Missing) -> None:
-    """Refuse what cannot be done to a task's training samples, and say what can be.
+    """Refuse label noise or missing samples that a task does not allow, and say what it does.
 
     Raises:
         RecipeError: labels or classes of a regression, or a region of pictures.
@@ -164,8 +164,8 @@ def check_spoiling(entry: Entry, label_noise: float, missing: Missing) -> None:
         )
     if missing == "region" and entry.traits["image"]:
         raise RecipeError(
-            f"missing='region' is not allowed: task={entry.name!r} has pictures, and they lie "
-            "in no plane. Use missing='class', or a task of points such as moons"
+            f"missing='region' is not allowed: task={entry.name!r} has images, which are not "
+            "points in a plane. Use missing='class', or a task of points such as moons"
         )
 
 
@@ -265,7 +265,7 @@ def spiral(samples: int, noise: float, rng: np.random.Generator) -> Arrays:
 
 @task("moons", samples=500, noise=0.1, classes=2, source="scikit-learn, make_moons")
 def moons(samples: int, noise: float, rng: np.random.Generator) -> Arrays:
-    """Two half circles that reach into each other."""
+    """Two interleaved half circles."""
     from sklearn.datasets import make_moons
 
     scale, seed = 1.25, int(rng.integers(2**31))
@@ -275,7 +275,7 @@ def moons(samples: int, noise: float, rng: np.random.Generator) -> Arrays:
 
 @task("circles", samples=500, noise=0.05, classes=2, source="scikit-learn, make_circles")
 def circles(samples: int, noise: float, rng: np.random.Generator) -> Arrays:
-    """A disc's rim inside another rim."""
+    """A circle inside another circle."""
     from sklearn.datasets import make_circles
 
     seed = int(rng.integers(2**31))
@@ -329,8 +329,3 @@ def digits(samples: int, noise: float, rng: np.random.Generator) -> Arrays:
     pictures = data.images[chosen] / 16.0
     pictures = pictures + rng.normal(0, noise, pictures.shape)
     return pictures[:, None, :, :], data.target[chosen]
-
-
-def traits(name: str) -> dict[str, Any]:
-    """A task's own settings: samples, noise, classes, largest, image, kind."""
-    return dict(TASKS[name].traits)

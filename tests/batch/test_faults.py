@@ -72,7 +72,7 @@ def of_runs(private: Path) -> list[psutil.Process]:
     return [process for process in found if is_alive(process)]
 
 
-def run_in_background(given: Job) -> tuple[Future[Outcome], performing._Run]:
+def run_in_background(given: Job) -> tuple[Future[Outcome], performing._Execution]:
     """Perform a job on a thread, and its run as soon as there is a runner."""
     executor = ThreadPoolExecutor(1)
     known = set(performing._running)
@@ -93,7 +93,7 @@ def wait_for(look: Callable, seconds: float = 60):
     raise AssertionError("it did not happen in time")
 
 
-def kernel_of(run: performing._Run) -> int | None:
+def kernel_of(run: performing._Execution) -> int | None:
     """The process of a run's kernel, once it has one."""
     return next((event["kernel"] for event in run._journal() if "kernel" in event), None)
 
