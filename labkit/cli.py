@@ -131,8 +131,8 @@ class _Size(click.ParamType[int]):
     show_default=True,
     help="Further attempts after a lost worker or kernel.",
 )
-@click.option("--again", is_flag=True, help="Run again also what is done.")
-@click.option("--failed", is_flag=True, help="Run again also what has failed.")
+@click.option("--again", is_flag=True, help="Also run what is done again.")
+@click.option("--failed", is_flag=True, help="Also run what has failed again.")
 @click.option("--report-mode", is_flag=True, help="Hide the code in the executed notebooks.")
 @click.option("--cell-timeout", type=_Duration(), help="The most that one cell may take: 90, 5m.")
 @click.option("--timeout", type=_Duration(), help="The most that one run may take: 90, 5m.")
@@ -140,10 +140,10 @@ class _Size(click.ParamType[int]):
 @click.option("--dask", metavar="ADDRESS", help="Run on a Dask cluster: tcp://scheduler:8786.")
 @click.option("--gpu", type=click.FloatRange(0), metavar="N", help="GPUs of each run, on Dask.")
 @click.option("--resume", metavar="DIR", help="Run what the batch in DIR has not done.")
-@click.option("--status", metavar="DIR", help="Say how far the batch in DIR is.")
+@click.option("--status", metavar="DIR", help="Show how far the batch in DIR is.")
 @click.pass_context
 def run(ctx: click.Context, notebooks: tuple[Path, ...], **options: Any) -> None:
-    """Run NOTEBOOKs without a person, over a grid: executed notebooks, pages, one table.
+    """Run NOTEBOOKs headless, over a grid: executed notebooks, pages, one table.
 
     \b
     labkit run notebooks/04_optimizers.ipynb -p optimizer=sgd,adam --seeds 3 --out runs/opt
@@ -189,7 +189,7 @@ BESIDE = {
 
 
 def _check_usage(ctx: click.Context, options: dict[str, Any]) -> None:
-    """Refuse options that would be left out of account."""
+    """Refuse options that would have no effect."""
     given = {
         param.name: param.opts[0] if isinstance(param, click.Option) else "NOTEBOOK"
         for param in ctx.command.params
@@ -373,7 +373,7 @@ def list_(kind: str | None) -> None:
 
 @main.command()
 def doctor() -> None:
-    """Say what this machine can do."""
+    """Show what this machine can do."""
     from labkit.machine import doctor as look
 
     click.echo(repr(look()))

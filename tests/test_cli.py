@@ -406,13 +406,15 @@ def test_what_is_done_is_not_run_again(notebook, tmp_path, performed):
     again = done("run", notebook, "-p", "a=1", "--out", tmp_path / "runs")
     assert "done before" not in again
     again = done("run", notebook, "-p", "a=1", "--out", tmp_path / "runs")
-    assert last(again, 1) == ["It was done before, and was not run again (--again runs it anew)."]
+    assert last(again, 1) == [
+        "It was done before and was not run again; --again runs it once more."
+    ]
 
 
 def test_a_dry_run_lists_and_estimates_and_touches_nothing(notebook, tmp_path, performed):
     words = ["run", notebook, "-p", "a=1,2,3", "--out", tmp_path / "runs", "--dry-run"]
     output = done(*words)
-    assert "3 runs. No time is known" in output
+    assert "3 runs. The time is not known" in output
     assert performed == []
     assert not (tmp_path / "runs").exists()
     done("run", notebook, "-p", "a=1,2", "--out", tmp_path / "runs")

@@ -1,4 +1,4 @@
-"""Notebooks run without a person: parameters checked first, results as data."""
+"""Notebooks run headless (nobody at the keyboard): parameters checked first, results as data."""
 
 from labkit.batch.driver import Run, resume, run_batch, run_notebook, status
 from labkit.batch.folder import Folder

@@ -49,11 +49,11 @@ class Driver:
         self.folder.store.touch(self._file, self._about)
 
     def claim(self, id: str, wanted: Callable[[Status | None], bool]) -> Status | None:
-        """Take a run, unless somebody has it or it is no longer wanted; then `begin` it.
+        """Take a run, unless another driver has it or it is no longer wanted; then `begin` it.
 
         Args:
             id: the run's.
-            wanted: whether a run with such a status (None: nothing has begun) is wanted.
+            wanted: whether a run with this status (None: nothing has begun) is wanted.
 
         Returns:
             The status before, an empty one where there was none; None where it was not
@@ -76,7 +76,7 @@ class Driver:
             if folder.status(id) == status:
                 self._claims[id] = names
                 return status or {}
-            store.remove(names[-1])  # somebody ended the run between our looks: look again
+            store.remove(names[-1])  # it ended between our two looks: look again
 
     def _held(self, claim: str) -> bool:
         """Whether a living driver has made a claim."""
@@ -100,7 +100,7 @@ class Driver:
         self._write(id, status)
 
     def update(self, id: str, status: Status) -> bool:
-        """Write the status of a run that is ours; False where somebody has taken it over."""
+        """Write the status of our run; False where another driver has taken it over."""
         if ours := self.has(id):
             self._write(id, status)
         return ours

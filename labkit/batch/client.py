@@ -45,7 +45,7 @@ class KernelError(Exception):
 def watchful(get_msg: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     """A channel's `get_msg` that looks again now and then, not only when it is woken.
 
-    ZeroMQ wakes a reader once for a message, and whoever uses the same socket at that moment,
+    ZeroMQ wakes a reader once for a message, and any other user of the same socket at that moment,
     as a widget's state that is sent does, can take that away (ZMQ_FD in zmq_getsockopt(3)). A
     cell's answer that lies there unseen would be waited for for ever.
     """
@@ -268,7 +268,7 @@ class Client(PapermillNotebookClient):
         return super().process_message(*args, **kwargs)
 
     def clear_output(self, *args: Any) -> None:
-        """As nbclient's; what is gone does not count."""
+        """As nbclient's; a process that has ended does not count."""
         super().clear_output(*args)
         self._printed = self._shown = 0
 

@@ -29,8 +29,8 @@ PACKAGES = (
 )  # fmt: skip
 FOR_SCHEDULER = ("python", "cloudpickle", "dask", "distributed")  # it unpacks tasks, no more
 GLANCE = 2.0  # seconds for which a look at the cluster is good
-PATIENCE = 5.0  # seconds that such a look may take
-TOPIC = "labkit"  # of what workers tell drivers through the scheduler
+PATIENCE = 5.0  # seconds that a look may take
+TOPIC = "labkit"  # of the events that workers send to drivers
 
 
 class WorkerLost(RuntimeError):  # noqa: N818
@@ -228,12 +228,12 @@ class ClusterExecutor(Executor):
         return int(min([worker["nthreads"], *shares]))
 
     def _hear(self, event: tuple[float, Mapping[str, Any]]) -> None:
-        """A worker says that it has begun with a call, perhaps another driver's."""
-        _, told = event
+        """A worker reports that it has begun a call, perhaps another driver's."""
+        _, started = event
         with self._lock:
-            call, _ = self._pending.get(told["call"], (None, None))
+            call, _ = self._pending.get(started["call"], (None, None))
         if call:
-            call.where = {"host": told["host"], "pid": told["pid"]}
+            call.where = {"host": started["host"], "pid": started["pid"]}
             call.begin()
 
     def _stop(self, call: Future[Any]) -> bool:
@@ -320,20 +320,20 @@ def _listed(resources: Mapping[str, float]) -> str:
 
 
 def _differences(
-    ours: Mapping[str, str | None],
-    theirs: Mapping[str, Mapping[str, str | None]],
+    own: Mapping[str, str | None],
+    others: Mapping[str, Mapping[str, str | None]],
     packages: Iterable[str] = ("python", *PACKAGES),
 ) -> list[str]:
-    """One line for every package that somebody has in another version than we."""
+    """One line for every package whose version differs there."""
     found: dict[tuple[str, str | None], list[str]] = {}
-    for name, versions in theirs.items():
+    for name, versions in others.items():
         for package in packages:
-            if versions.get(package) != ours.get(package):
+            if versions.get(package) != own.get(package):
                 found.setdefault((package, versions.get(package)), []).append(name)
     return [
         f"{package} is {version or 'missing'} on {names[0]}"
         + (f" and {len(names) - 1} more" if len(names) > 1 else "")
-        + f", here it is {ours.get(package) or 'missing'}: install the same on both sides"
+        + f", here it is {own.get(package) or 'missing'}: install the same on both sides"
         for (package, version), names in found.items()
     ]
 
@@ -362,7 +362,7 @@ def _travelling() -> tuple[Callable[..., Any], Callable[..., Any]]:
         from distributed.versions import get_package_info
 
         def wanted() -> bool:
-            """No more where the call was cancelled, or whoever made it is gone."""
+            """No more where the call was cancelled, or its driver is gone."""
             task = worker.state.tasks.get(key)
             return task is not None and task.state == "executing"
 
@@ -374,8 +374,8 @@ def _travelling() -> tuple[Callable[..., Any], Callable[..., Any]]:
         from labkit.batch import perform
 
         perform.wanted.set(wanted)
-        told = {"call": token, "host": socket.gethostname(), "pid": os.getpid()}
-        worker.log_event(topic, told)
+        started = {"call": token, "host": socket.gethostname(), "pid": os.getpid()}
+        worker.log_event(topic, started)
         function, args, kwargs = pickle.loads(packed)
         return worker.address, here, function(*args, **kwargs)
 

@@ -1,4 +1,4 @@
-"""What the options of `labkit run` ask for, and what it says in the end."""
+"""From the options of `labkit run` to a batch, and the summary it prints at the end."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def dry_run(notebooks: Sequence[Path], grid: GridSpec, options: Options) -> str:
     Raises:
         LabError: as for `start`.
     """
-    cluster = ThreadPoolExecutor if options["dask"] else None  # any: it is not asked
+    cluster = ThreadPoolExecutor if options["dask"] else None  # any executor: it is not used
     at_once, _, _ = share(options["jobs"], options["threads"], cluster)
     notes: list[str] = []
-    jobs = plan(notebooks, grid, fast=options["fast"], tell=notes.append)
+    jobs = plan(notebooks, grid, fast=options["fast"], on_note=notes.append)
     folder = Folder(options["out"])
     statuses = folder.statuses() if folder.exists() else []
     return "\n".join([*notes, show.planned(jobs, statuses, at_once, _again(options))])
@@ -138,7 +138,7 @@ def outcome(batch: Batch, before: set[str]) -> str:
         lines.append(f"notebook  {batch.folder.where(run['id'], name)}")
         lines.append(f"page      {batch.folder.where(run['id'], run['notebook'] + '.html')}")
         if earlier:
-            lines.append("It was done before, and was not run again (--again runs it anew).")
+            lines.append("It was done before and was not run again; --again runs it once more.")
     else:
         page = report(batch.folder.out)
         past = f" ({earlier:,} of them before)" if earlier else ""

@@ -1,4 +1,4 @@
-"""Batches of notebook runs, as a person asks for them: start, resume, look, run one."""
+"""Batches of notebook runs: start one, resume it, look at its status, run one notebook."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labkit.batch.folder import Asked, Folder, Places, content_hash, writing
+from labkit.batch.folder import Folder, Places, RunRequest, content_hash, writing
 from labkit.batch.job import Job, Limits, identify
 from labkit.batch.schedule import Again, Batch, drive
 from labkit.batch.source import packages
@@ -79,7 +79,7 @@ def run_batch(
         threads: for each run's torch and its like; 1 if None.
         limits: seconds and bytes that a run may use.
         report_mode: hide the code in the executed notebooks.
-        fast: parameters that make the notebooks quick, where they have such.
+        fast: parameters that make the notebooks quick, where they define them.
         again: which runs that have ended are run again: "unfinished" those that were
             killed, timed out or lost their worker; "failed" also those whose notebook
             failed; "all" also those that are done.
@@ -104,13 +104,13 @@ def run_batch(
         limits=limits,
         report_mode=report_mode,
         fast=fast,
-        tell=_say if progress else lambda note: None,
+        on_note=_print_note if progress else lambda note: None,
     )
     if not planned:
         raise LabError("there is nothing to run: no notebook, or a grid without runs")
     folder = Folder(out)
     if note and progress:
-        _say(note)
+        _print_note(note)
     with writing(folder):
         folder.ask(planned, _places(paths))
     return drive(
@@ -146,13 +146,13 @@ def resume(
         KeyboardInterrupt: after Ctrl-C, when everything has ended.
     """
     folder = Folder(out)
-    asked = [run for run in folder.asked() if not run.superseded]
-    planned, paths, notes = _renewed(folder, asked)
+    requested = [run for run in folder.asked() if not run.superseded]
+    planned, paths, notes = _renewed(folder, requested)
     threads = max((job.threads for job in planned), default=1)
     count, _, note = share(jobs, threads, executor)
     if progress:
         for text in [*notes, *([note] if note else [])]:
-            _say(text)
+            _print_note(text)
     with writing(folder):
         folder.ask(planned, paths)
     again: Again = "failed" if failed else "unfinished"
@@ -177,7 +177,7 @@ def run_notebook(
     *,
     progress: bool = False,
 ) -> Run:
-    """Run a notebook without a person and keep what it showed and reported.
+    """Run a notebook headless and keep what it showed and reported.
 
     A batch of one, which is run also where `out` has it already. `interactive` is set to
     False where the notebook has it.
@@ -194,14 +194,14 @@ def run_notebook(
         FileError: not a notebook with parameters.
     """
     batch = run_batch(notebook, [parameters or {}], out, again="all", jobs=1, progress=progress)
-    (told,) = batch.runs
-    folder = Path(batch.folder.where(told["id"]))
-    executed = folder / f"{told['notebook']}.ipynb"
-    failure = told.get("failure")
+    (run,) = batch.runs
+    folder = Path(batch.folder.where(run["id"]))
+    executed = folder / f"{run['notebook']}.ipynb"
+    failure = run.get("failure")
     error = failure["reason"] if failure else None
     if not executed.exists():
         raise LabError(f"{os.fspath(notebook)} could not be run: {error}")
-    results = batch.folder.read(told["id"], "results.json")
+    results = batch.folder.read(run["id"], "results.json")
     return Run(folder, executed, executed.with_suffix(".html"), json.loads(results or b"{}"), error)
 
 
@@ -214,7 +214,7 @@ def share(jobs: int | None, threads: int | None, executor: Pool) -> tuple[int, i
     for name, value in (("jobs", jobs), ("threads", threads)):
         if value is not None and value < 1:
             raise LabError(f"{name}={value} is not allowed: give a whole number from 1 on")
-    from joblib import cpu_count  # knows of containers and of cores that are not ours
+    from joblib import cpu_count  # knows containers, and cores that this process may not use
 
     cores = cpu_count()
     threads = threads or 1
@@ -231,7 +231,7 @@ def share(jobs: int | None, threads: int | None, executor: Pool) -> tuple[int, i
     return jobs, threads, f"{jobs} runs at once share {cores} cores: each gets slower"
 
 
-def _say(note: str) -> None:
+def _print_note(note: str) -> None:
     print(note, file=sys.stderr)
 
 
@@ -246,7 +246,9 @@ def _places(paths: Iterable[PathLike]) -> Places:
     return found
 
 
-def _renewed(folder: Folder, asked: Sequence[Asked]) -> tuple[list[Job], Places, list[str]]:
+def _renewed(
+    folder: Folder, requested: Sequence[RunRequest]
+) -> tuple[list[Job], Places, list[str]]:
     """The runs of a batch with their notebooks as they are now; their places; what to say.
 
     Raises:
@@ -254,8 +256,8 @@ def _renewed(folder: Folder, asked: Sequence[Asked]) -> tuple[list[Job], Places,
     """
     from labkit.batch.plan import plan
 
-    groups: dict[tuple[str | None, str, str], list[Asked]] = {}
-    for run in asked:
+    groups: dict[tuple[str | None, str, str], list[RunRequest]] = {}
+    for run in requested:
         groups.setdefault((run.path, run.copy, json.dumps(run.options)), []).append(run)
     jobs: list[Job] = []
     paths: Places = {}
@@ -281,7 +283,7 @@ def _renewed(folder: Folder, asked: Sequence[Asked]) -> tuple[list[Job], Places,
             same = [folder.job(run, content) for run in runs]
             jobs += [replace(j, id=identify(j.name, content, j.parameters)) for j in same]
         else:
-            notes[f"{path} or labkit has changed: its runs are made again"] = None
+            notes[f"{path} or labkit has changed: its runs are repeated"] = None
             job = folder.job(first, content)
             try:
                 jobs += plan(

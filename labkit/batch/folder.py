@@ -1,11 +1,11 @@
-"""The output folder of a batch: what was asked for, and how far each run is.
+"""The output folder of a batch: what was requested, and how far each run is.
 
-    batch.json          what was asked for; batch-2.json, … what was asked for later
+    batch.json          what was requested; batch-2.json, … what was requested later
     <run>/              one folder for each run, `status.json` among its files
     results.csv         the table, and report.html: made from the rest
     .labkit/            the notebooks as they were, and who runs what now
 
-A run that is asked for again with another content of its notebook, or another labkit, is
+A run that is requested again with another content of its notebook, or another labkit, is
 another run; the older one is superseded: its folder stays, and is left out of the results.
 """
 
@@ -35,8 +35,8 @@ Places = dict[tuple[str, str], str]  # paths by a notebook's name and `content_h
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One run that was asked for.
+class RunRequest:
+    """One run that was requested.
 
     Attributes:
         id: the run's.
@@ -110,14 +110,14 @@ class Folder:
         if files:
             self.store.write_many({f"{id}/{name}": data for name, data in files.items()})
 
-    # what was asked for
+    # what was requested
 
     def exists(self) -> bool:
         """Whether a batch is here."""
         return self.store.read("batch.json") is not None
 
     def ask(self, jobs: Sequence[Job], paths: Places | None = None) -> None:
-        """Add to what was asked for, and keep copies of the notebooks.
+        """Add to what was requested, and keep copies of the notebooks.
 
         Args:
             jobs: the runs; those that are current already change nothing.
@@ -133,10 +133,10 @@ class Folder:
                 self.store.write(_copy(content_hash(job.notebook), job.name), job.notebook)
             request = json.dumps(_request(new, paths or {}), indent=1).encode()
             if self.store.create(_batch(number + 1), request):
-                return  # else another driver has just asked: see what is left
+                return  # else another driver has just written: see what is left
 
-    def asked(self) -> list[Asked]:
-        """Every run that was ever asked for, in that order.
+    def asked(self) -> list[RunRequest]:
+        """Every run that was ever requested, in that order.
 
         Raises:
             FileError: there is no batch here, or `batch.json` is not one's.
@@ -155,13 +155,13 @@ class Folder:
             except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
                 file = self.where(_batch(len(found) + 1))
                 raise FileError(
-                    f"{file} does not say what was asked for ({type(error).__name__}: {error}): "
+                    f"{file} does not say what was requested ({type(error).__name__}: {error}): "
                     "choose another folder, or remove this one"
                 ) from None
             found.append(request)
         return len(found), found
 
-    def notebook(self, run: Asked) -> bytes:
+    def notebook(self, run: RunRequest) -> bytes:
         """The copy of a run's notebook.
 
         Raises:
@@ -172,8 +172,8 @@ class Folder:
             raise FileError(f"{self.where(run.copy)}, the copy of a notebook, is gone")
         return notebook
 
-    def job(self, run: Asked, notebook: bytes) -> Job:
-        """What was asked for, as it was asked."""
+    def job(self, run: RunRequest, notebook: bytes) -> Job:
+        """The job that was requested."""
         return Job(run.id, run.notebook, notebook, run.parameters, **_options_of(run.options))
 
     # how far it is
@@ -183,9 +183,9 @@ class Folder:
         return read_status(self.read(id, STATUS), id)[0]
 
     def statuses(
-        self, runs: Iterable[Asked] | None = None, *, superseded: bool = False
+        self, runs: Iterable[RunRequest] | None = None, *, superseded: bool = False
     ) -> list[dict[str, Any]]:
-        """The status of every run, in the order of asking.
+        """The status of every run, in the order of the requests.
 
         Beyond what the files say there are the states `queued` (nothing has begun),
         `stale` (its driver is gone) and `superseded`; `problem` says of a status file
@@ -203,12 +203,14 @@ class Folder:
             wanted = [run for run in wanted if not run.superseded]
         files = self.read_all((run.id for run in wanted), STATUS)
         alive = Drivers(self.store).alive
-        return [self._told(run, files.get(run.id), alive) for run in wanted]
+        return [self._status_of(run, files.get(run.id), alive) for run in wanted]
 
-    def _told(self, run: Asked, data: bytes | None, alive: Callable[[str], bool]) -> dict[str, Any]:
-        told = {"id": run.id, "notebook": run.notebook, "parameters": run.parameters}
+    def _status_of(
+        self, run: RunRequest, data: bytes | None, alive: Callable[[str], bool]
+    ) -> dict[str, Any]:
+        request = {"id": run.id, "notebook": run.notebook, "parameters": run.parameters}
         status, problem = read_status(data, run.id)
-        status = {"state": "queued", **told, **(status or {})}
+        status = {"state": "queued", **request, **(status or {})}
         if problem:
             status["problem"] = f"{self.where(run.id, STATUS)} {problem}"
         if run.superseded:
@@ -299,15 +301,15 @@ def _request(jobs: Sequence[Job], paths: Places) -> dict[str, Any]:
     }
 
 
-def _merge(requests: Iterable[Mapping[str, Any]]) -> list[Asked]:
-    """The runs of all requests; the last one asked for is the current one of its kind."""
-    found: dict[str, Asked] = {}
+def _merge(requests: Iterable[Mapping[str, Any]]) -> list[RunRequest]:
+    """The runs of all requests; the last one requested is the current one of its kind."""
+    found: dict[str, RunRequest] = {}
     current: dict[str, str] = {}
     kinds: dict[str, str] = {}
     for request in requests:
         for run in request["runs"]:
             notebook = request["notebooks"][run["notebook"]]
-            found[run["id"]] = Asked(
+            found[run["id"]] = RunRequest(
                 run["id"],
                 notebook["name"],
                 dict(run["parameters"]),

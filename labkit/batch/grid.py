@@ -18,7 +18,7 @@ def grid(*, most: int = MOST_RUNS, **values: Iterable[Any]) -> list[dict[str, An
     """Every combination of the values: `grid(lr=[0.1, 0.01], seed=range(3))`, six runs.
 
     Args:
-        most: how many combinations are taken for no mistake.
+        most: more combinations than this are refused.
         values: for each parameter the values to try; the last parameter varies fastest.
             Numbers of numpy are taken as plain ones.
 
@@ -48,7 +48,7 @@ def _product(lists: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     return [dict(zip(lists, chosen, strict=True)) for chosen in itertools.product(*lists.values())]
 
 
-# --- what is asked for, before a notebook tells the types ------------------------------
+# --- what is requested, before the notebook says the types ------------------------------
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class GridSpec:
             parameters that it does not name itself.
         seeds: that many seeds, from 0.
         notebooks: to be run, where a file says so.
-        most: how many runs of one notebook are taken for no mistake.
+        most: more runs of one notebook than this are refused.
     """
 
     texts: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -171,7 +171,7 @@ def read_grid(path: Path) -> GridSpec:
     all values of the parameters that the run leaves open, and with the seeds.
 
     Raises:
-        FileError: it is not there, or says something else; everything at once.
+        FileError: it is missing, or not a grid; everything that is wrong, at once.
     """
     import yaml
 

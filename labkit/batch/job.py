@@ -1,4 +1,4 @@
-"""What is asked of a worker and what it answers: plain data that travels as bytes."""
+"""A worker's job and its outcome: plain data that travels as bytes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from labkit._version import __version__
 
-READABLE = 60  # characters of a run's name that tell it from the others
+READABLE = 60  # characters of a run's folder name, in front of the hash
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,8 @@ def identify(name: str, notebook: bytes, parameters: Mapping[str, Any]) -> str:
     values = json.dumps(dict(parameters), sort_keys=True)
     parts = (_cells(notebook), values, __version__)
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:10]
-    told = {k: v for k, v in parameters.items() if k != "interactive"}
-    words = "-".join([name, *(f"{k}={_word(v)}" for k, v in told.items())])
+    given = {k: v for k, v in parameters.items() if k != "interactive"}
+    words = "-".join([name, *(f"{k}={_word(v)}" for k, v in given.items())])
     return f"{re.sub(r'[^A-Za-z0-9_.=+-]+', '_', words)[:READABLE].strip('.-')}-{digest}"
 
 
@@ -124,8 +124,8 @@ def _word(value: Any) -> str:
 def _cells(notebook: bytes) -> str:
     """The cells alone: JupyterLab rewrites the rest as soon as a kernel starts."""
     cells = json.loads(notebook)["cells"]
-    told = [
+    content = [
         (cell["cell_type"], "".join(cell["source"]), cell["metadata"].get("tags", []))
         for cell in cells
     ]
-    return json.dumps(told)
+    return json.dumps(content)

@@ -13,7 +13,7 @@ import psutil
 from labkit.batch.store import Store
 
 HEARTBEAT = 5.0  # seconds between two signs of life of a driver
-SILENCE = 60.0  # seconds after which one that cannot be looked at is taken for dead
+SILENCE = 60.0  # seconds after which one that cannot be looked at is considered dead
 CLOCK = 2.0  # seconds by which two readings of a process's start may differ
 DRIVERS: Final = ".labkit/drivers"
 OURS: Final[set[str]] = set()  # the tokens of this process's own drivers
@@ -30,7 +30,7 @@ class Drivers:
         """Whether a driver still works.
 
         On its own machine it is dead as soon as its process is; seen from elsewhere, when
-        it has given no sign of life for a minute. Its file goes when it ends.
+        there was no sign of life for a minute. Its file goes when it ends.
         """
         if token in self._dead:
             return False
@@ -45,20 +45,20 @@ class Drivers:
         if data is None:
             return False
         age = self._store.age(name)
-        heard = age is None or age <= SILENCE
+        recent = age is None or age <= SILENCE
         try:
             driver = json.loads(data)
             here = driver["machine"] == machine()
             pid, started = int(driver["pid"]), float(driver["started"])
         except (ValueError, KeyError, TypeError):
-            return heard
+            return recent
         if not here:
-            return heard
+            return recent
         if pid == os.getpid():
             return token in OURS
         # One of that number that is silent is another process, or the driver, suspended.
         began = _start_of(pid)
-        return began is not None and (heard or abs(began - started) < CLOCK)
+        return began is not None and (recent or abs(began - started) < CLOCK)
 
 
 def machine() -> str:

@@ -22,7 +22,7 @@ LONGEST = 80  # characters of a value in a message
 
 
 class _Unknown:
-    """A default that only running the notebook would tell: `path = Path("x")`."""
+    """A default that only running the notebook would show: `path = Path("x")`."""
 
     def __repr__(self) -> str:
         return "UNKNOWN"
@@ -58,10 +58,10 @@ class NotebookParameter:
     @property
     def wanted(self) -> str:
         """What to give, for a message: `a whole number such as 100`."""
-        told = " or ".join(words for kind, words in KINDS.items() if kind in self.types)
+        kinds = " or ".join(words for kind, words in KINDS.items() if kind in self.types)
         if self.default is UNKNOWN:
-            return told or "a JSON value"
-        example = f"{told or 'a JSON value'} such as {_shown(self.default, json.dumps)}"
+            return kinds or "a JSON value"
+        example = f"{kinds or 'a JSON value'} such as {_shown(self.default, json.dumps)}"
         if self.types == {int}:
             return f"{example} (fractions too where the notebook says {self.name}: float = …)"
         return example
@@ -207,7 +207,7 @@ def check_json(name: str, value: Any, depth: int = 0) -> None:
     if kind is float and not math.isfinite(value):
         raise LabError(f"{name}={value!r} is not allowed: give a finite number")
     if kind is int and math.isinf(_float(value)):
-        raise LabError(f"{name} is not allowed: a whole number of so many digits")
+        raise LabError(f"{name} is not allowed: a whole number with too many digits")
     if kind is str:
         _check_text(name, value)
     elif kind is list:
@@ -235,7 +235,7 @@ def _check_text(name: str, text: str) -> None:
 def _refused_by_recipe(
     known: Mapping[str, NotebookParameter], values: Mapping[str, Any]
 ) -> list[str]:
-    """What a Recipe, or a FineTune, says against the values, where it accepts the defaults."""
+    """Why a Recipe, or a FineTune, refuses the values, where it accepts the defaults."""
     model = _described(known)
     fields = [name for name in model.model_fields if name in known]
     if not any(name in values for name in fields):

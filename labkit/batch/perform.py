@@ -50,7 +50,7 @@ RESULTS_FILE = "results.json"
 BROKEN = "results.broken.json"
 LOOK = 0.5  # seconds between two looks at a run's limits
 GRACE = 10.0  # seconds that a runner has to keep its files once its kernel was ended
-RESERVE = 0.04, 2**30  # share of the machine's memory, at most so many bytes, that stay free
+RESERVE = 0.04, 2**30  # share of the machine's memory that stays free, and the most bytes of it
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 Verdict = tuple[str, Failure, bool]  # state, failure, whether the notebook is not to blame
@@ -124,7 +124,7 @@ class _Execution:
         self.stopped = threading.Event()
         self.wanted = wanted.get()
         self.ending = False
-        self.used = 0  # bytes of memory, when somebody last looked
+        self.used = 0  # bytes of memory, at the last look
 
     def __call__(self) -> tuple[str, Failure | None, bool]:
         self._prepare()
@@ -266,8 +266,8 @@ class _Execution:
         if (self.private / ANSWER).exists():
             answer = json.loads((self.private / ANSWER).read_bytes())
             state, infrastructure = answer["state"], answer["blameless"]
-            said = answer["failure"]
-            failure = said and Failure(**{**said, "lines": tuple(said["lines"])})
+            given = answer["failure"]
+            failure = given and Failure(**{**given, "lines": tuple(given["lines"])})
         if not (self.folder / self.name).exists():
             failure = self._recover(failure)
         if verdict is not None and (failure is None or infrastructure) and state != "done":
@@ -289,7 +289,7 @@ class _Execution:
         try:
             content = hidden.read_bytes() if hidden.exists() else self.job.notebook
             notebook = nbformat.v4.upgrade(nbformat.reads(content.decode(), as_version=4))
-        except Exception:  # it is no notebook, and that has been said
+        except Exception:  # it is not a notebook, which is reported already
             return failure
         events = self._journal()
         ended = {event["ended"] for event in events if "ended" in event}
@@ -331,12 +331,12 @@ def _free() -> int | None:
     return int(machine.available) if machine.available < reserve else None
 
 
-def _within(found: Failure | None, said: Failure) -> Failure:
+def _within(found: Failure | None, reported: Failure) -> Failure:
     """A verdict, and where in the notebook it came."""
     if found is None or found.cell is None:
-        return said
-    reason = one_line(f"cell [{found.cell}]: {said.reason}")
-    return Failure(reason, found.cell, said.name, said.lines or found.lines)
+        return reported
+    reason = one_line(f"cell [{found.cell}]: {reported.reason}")
+    return Failure(reason, found.cell, reported.name, reported.lines or found.lines)
 
 
 def _collect(folder: Path) -> dict[str, bytes]:

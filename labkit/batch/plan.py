@@ -1,4 +1,4 @@
-"""From notebooks and a grid to jobs, with everything that is wrong said before one starts."""
+"""From notebooks and a grid to jobs, with everything that is wrong reported before one starts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from labkit.core.errors import FileError, LabError
 PathLike = str | os.PathLike[str]
 Grid = GridSpec | Iterable[Mapping[str, Any]]
 Runs = GridSpec | list[dict[str, Any]]
-Tell = Callable[[str], None]
+OnNote = Callable[[str], None]
 MOST_PROBLEMS = 30  # lines of an error
 
 
@@ -32,13 +32,12 @@ def plan(
     report_mode: bool = False,
     fast: bool = False,
     text: bool = True,
-    tell: Tell = lambda note: None,
+    on_note: OnNote = lambda note: None,
 ) -> list[Job]:
     """The runs of notebooks over a grid, checked; nothing is written or started.
 
     A parameter has to be one of some notebook's; the others run without it. `interactive`
-    is False where a notebook has it and nothing else is given. What is asked for twice is
-    run once.
+    is False where a notebook has it and nothing else is given. Duplicates run once.
 
     Args:
         notebooks: files, and folders of which every notebook is meant.
@@ -46,7 +45,7 @@ def plan(
         kernel: as in `Job`, like `threads`, `limits` and `report_mode`.
         fast: values for a quick run, from the notebooks' metadata, for what is not given.
         text: values given as text are read as the type of the default.
-        tell: takes what is worth a remark, a sentence each.
+        on_note: called with each remark, one sentence.
 
     Raises:
         LabError: everything that is wrong with notebooks and values, one line each.
@@ -55,15 +54,15 @@ def plan(
     sources, problems = _read(list(map(Path, several)))
     runs = grid if isinstance(grid, GridSpec) else [dict(values) for values in grid]
     if not problems:  # else a notebook that cannot be read may know what the others do not
-        problems = _unknown(sources, runs, tell)
+        problems = _unknown(sources, runs, on_note)
     jobs: dict[str, Job] = {}
-    asked = 0
+    requested = 0
     for source in sources:
         if fast and source.fast is None:
-            tell(f"{source.path} has no values for a fast run: it runs with its own")
+            on_note(f"{source.path} has no values for a fast run: it runs with its own")
         found, wrong = _values(source, runs, (fast and source.fast) or {}, text)
         problems += [f"{source.path}: {line}" for line in wrong] if len(sources) > 1 else wrong
-        asked += len(found)
+        requested += len(found)
         for values in found:
             identity = identify(source.name, source.content, values)
             jobs[identity] = Job(
@@ -72,9 +71,10 @@ def plan(
     if problems:
         raise LabError("\n".join(_first(list(dict.fromkeys(problems)))))
     if isinstance(grid, GridSpec):
-        check_size(asked, grid.most)
-    if asked > len(jobs):
-        tell(f"{asked:,} runs are asked for, and {asked - len(jobs):,} of them twice: once will do")
+        check_size(requested, grid.most)
+    if requested > len(jobs):
+        twice = requested - len(jobs)
+        on_note(f"{requested:,} runs requested, {twice:,} of them duplicates: duplicates run once")
     return list(jobs.values())
 
 
@@ -111,8 +111,8 @@ def _read(paths: Iterable[Path]) -> tuple[list[Source], list[str]]:
     return list(sources.values()), problems
 
 
-def _unknown(sources: Sequence[Source], runs: Runs, tell: Tell) -> list[str]:
-    """What is said of parameters that no notebook knows; `tell` hears of those that some lack."""
+def _unknown(sources: Sequence[Source], runs: Runs, on_note: OnNote) -> list[str]:
+    """Problems with parameters that no notebook has; notes on those that some notebooks lack."""
     if isinstance(runs, GridSpec):
         names = runs.names
     else:
@@ -121,8 +121,8 @@ def _unknown(sources: Sequence[Source], runs: Runs, tell: Tell) -> list[str]:
     for source in sources:
         lacking = [n for n in names if n in known and n not in source.parameters]
         if lacking:
-            told = ", ".join(map(str, lacking))
-            tell(f"{source.path} has no parameter {told}: it runs without")
+            names_lacking = ", ".join(map(str, lacking))
+            on_note(f"{source.path} has no parameter {names_lacking}: it runs without")
     owner = "this notebook" if len(sources) == 1 else "any of these notebooks"
     return [unknown_parameter(name, known, owner) for name in names if name not in known]
 

@@ -1,4 +1,4 @@
-"""What a person sees of a batch that runs: one live line, or a plain one now and then."""
+"""Progress of a batch on the screen: one live line, or a plain one now and then."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from labkit.core.formatting import duration
 
 LIVE = 0.2  # seconds between two drawings of the live line
 PLAIN = 10.0  # seconds between two lines where nothing can be redrawn
-FAILURES = 10  # that are told one by one
+FAILURES = 10  # that are shown one by one
 
 
 class Progress:
@@ -27,7 +27,7 @@ class Progress:
         self.parallel = 1
         self._show = show
         self._seconds: list[float] = [0.0, 0.0]  # of runs that ended here, and how many
-        self._told = 0
+        self._failures_shown = 0
         self._line = ""
         self._bar: Any = _bar(total) if show else None
         self._next = time.monotonic() + (LIVE if self._bar is not None else PLAIN)
@@ -37,13 +37,13 @@ class Progress:
         self.done += done
         self.failed += failed
 
-    def ended(self, state: str, seconds: float | None = None, told: str | None = None) -> None:
-        """One more run has ended; `told` is what to say where it failed."""
+    def ended(self, state: str, seconds: float | None = None, message: str | None = None) -> None:
+        """One more run has ended; `message` is shown where it failed."""
         if state == "done":
             self.done += 1
         else:
             self.failed += 1
-            self._tell(told)
+            self._show_failure(message)
         if seconds is not None:
             self._seconds[0] += seconds
             self._seconds[1] += 1
@@ -78,18 +78,18 @@ class Progress:
     def close(self) -> None:
         """The last line."""
         self.running = 0
-        self._seconds = [0.0, 0.0]  # nothing remains, or nobody is at work on it
+        self._seconds = [0.0, 0.0]  # nothing remains, or it was stopped
         if self._bar is not None:
             self._redraw()
             self._bar.close()
         elif self._show:
             self._print()
 
-    def _tell(self, told: str | None) -> None:
-        self._told += 1
-        if told and self._told <= FAILURES:
-            self.note(told)
-        elif self._told == FAILURES + 1:
+    def _show_failure(self, message: str | None) -> None:
+        self._failures_shown += 1
+        if message and self._failures_shown <= FAILURES:
+            self.note(message)
+        elif self._failures_shown == FAILURES + 1:
             self.note("further failures are not shown here; their status files have them")
 
     def _draw(self) -> None:

@@ -1,4 +1,4 @@
-"""Times and sizes as people write them: `90`, `5m`, `4GB`."""
+"""Times and sizes as users write them: `90`, `5m`, `4GB`."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class Column:
 
 
 def load(folder: str | os.PathLike[str]) -> pd.DataFrame:
-    """The runs of a batch, one row each, in the order in which they were asked for.
+    """The runs of a batch, one row each, in the order in which they were requested.
 
     Columns: `id`, `notebook`, `state`; the parameters; the results; `seconds`,
     `attempt`, `failure` (the reason, for a run that is not done). A run that has no

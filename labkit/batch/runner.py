@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> None:
     try:
         write_atomically(private / ANSWER, json.dumps(answer))
     except OSError as error:
-        sys.exit(error.errno)  # all that can be said with no space left
+        sys.exit(error.errno)  # all that can be reported with no space left
 
 
 def run(job: Job, private: Path) -> Answer:
@@ -75,7 +75,7 @@ def run(job: Job, private: Path) -> Answer:
     from labkit.batch.client import Engine, KernelError
     from labkit.batch.journal import Journal
 
-    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # a failure says it all
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # the failure is reported by us
     logging.getLogger("traitlets").setLevel(logging.ERROR)
     files = Files(job)
     papermill_engines.register("labkit", Engine)
@@ -143,14 +143,14 @@ class Files:
         self.notebook: Any = None
         self._text: str | None = None
 
-    # --- what papermill asks of a place for notebooks ----------------------------------
+    # --- papermill's interface of a place for notebooks --------------------------------
 
     def read(self, path: str) -> str:
         """The notebook as it came."""
         return self.job.notebook.decode()
 
     def write(self, text: str, path: str) -> None:
-        """Papermill's last word; `finish` writes it."""
+        """The text that papermill saves last; `finish` writes it."""
         self._text = text
 
     def pretty_path(self, path: str) -> str:
@@ -170,8 +170,8 @@ class Files:
             metadata, _ = dict(notebook["metadata"]), list(notebook["cells"])
             return metadata
         except (ValueError, TypeError, KeyError, RecursionError) as error:
-            said = f"{type(error).__name__}: {error}"
-            raise FileError(f"{self.name} is not a notebook: {said}") from None
+            problem = f"{type(error).__name__}: {error}"
+            raise FileError(f"{self.name} is not a notebook: {problem}") from None
 
     def take(self, notebook: Any) -> None:
         """From now on this is the notebook, with its parameters."""
@@ -239,18 +239,18 @@ def failure_of(notebook: Any, reason: str, name: str | None = None) -> Failure:
 
 
 def cell_failure(error: Any, where: str = "") -> Failure:
-    """What papermill says of a cell's error."""
+    """A cell's error as papermill reports it."""
     lines = plain("\n".join(error.traceback)).splitlines()[-LINES:]
-    said = f"{error.ename}: {plain(error.evalue)}".rstrip(": ")
-    reason = one_line(f"cell [{error.exec_count}]: {said}{where}")
+    text = f"{error.ename}: {plain(error.evalue)}".rstrip(": ")
+    reason = one_line(f"cell [{error.exec_count}]: {text}{where}")
     return Failure(reason, error.exec_count, error.ename, tuple(lines))
 
 
 def os_failure(error: OSError) -> Failure:
     """A file that could not be read or written."""
-    said = (error.strerror or str(error)).lower()
+    reason = (error.strerror or str(error)).lower()
     where = f": {error.filename}" if error.filename else ""
-    return Failure(one_line(f"{said}{where}"), name=type(error).__name__)
+    return Failure(one_line(f"{reason}{where}"), name=type(error).__name__)
 
 
 def is_full(message: str) -> bool:
@@ -259,7 +259,7 @@ def is_full(message: str) -> bool:
 
 
 def died(error: Any) -> tuple[str, bool]:
-    """Why a kernel is gone, and whether the notebook is not to blame."""
+    """Why a kernel ended, and whether the notebook is not to blame."""
     if not error.started:
         return str(error), True
     if error.code is None:
@@ -359,7 +359,7 @@ def _private_kernel(private: Path) -> Any:
 
 
 def _end_with_parent() -> None:
-    """Stdin is a pipe that closes when whoever started this is gone, however it went."""
+    """Stdin is a pipe that closes when the process that started this has ended, in any way."""
     from labkit.batch.process import kill_marked
 
     while os.read(0, 1024):

@@ -37,7 +37,7 @@ class Batch:
 
     Attributes:
         folder: where everything lies.
-        runs: the status of each run that was asked for, in that order.
+        runs: the status of each run that was requested, in that order.
     """
 
     folder: Folder
@@ -65,7 +65,7 @@ def drive(
     progress: bool = True,
     perform: Callable[[Job], Outcome] | None = None,
 ) -> Batch:
-    """Perform those jobs that the folder has not done; they must have been asked for.
+    """Perform those jobs that the folder has not done; they must be in the folder's requests.
 
     Args:
         jobs: what to run.
@@ -102,7 +102,7 @@ def drive(
 
 
 class _FolderError(Exception):
-    """The folder cannot be written, which a thread of ours found out."""
+    """The folder cannot be written, as one of our threads found out."""
 
     def __init__(self, error: OSError) -> None:
         super().__init__(str(error))
@@ -110,7 +110,7 @@ class _FolderError(Exception):
 
 
 class _TakenOverError(Exception):
-    """Another driver has the run: it took this one for dead."""
+    """Another driver has the run: it considered this one dead."""
 
 
 class _Schedule:
@@ -191,7 +191,7 @@ class _Schedule:
         if status is None or status["state"] not in ENDED or status["state"] == "killed":
             return True
         if status["driver"]["claim"] != self._before.get(status["id"]):
-            return False  # another driver has run it while we were at work
+            return False  # another driver has run it in the meantime
         if status["state"] == "done":
             return self.again == "all"
         lost = status["state"] == "timed out" or status.get("infrastructure", False)
@@ -356,8 +356,8 @@ class _Schedule:
         )
         if self._write(run, status):
             reason = outcome.failure.reason if outcome.failure else ""
-            told = None if self.stopping else f"{outcome.state}: {run}: {reason}"
-            self.shown.ended(outcome.state, outcome.seconds, told)
+            message = None if self.stopping else f"{outcome.state}: {run}: {reason}"
+            self.shown.ended(outcome.state, outcome.seconds, message)
         else:
             self._queue.add_elsewhere(attempt.job)
         self._release(run)
@@ -458,8 +458,8 @@ def _signals(schedule: _Schedule) -> Iterator[None]:
         schedule.stop()
 
     wanted = [signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)]
-    heard = {number for number in wanted if signal.getsignal(number) != signal.SIG_IGN}
-    before = {number: signal.signal(number, handle) for number in heard}  # nohup stays so
+    handled = {number for number in wanted if signal.getsignal(number) != signal.SIG_IGN}
+    before = {number: signal.signal(number, handle) for number in handled}  # nohup stays so
     try:
         yield
     finally:

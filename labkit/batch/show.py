@@ -13,7 +13,7 @@ from labkit.batch.schedule import Again
 from labkit.core.formatting import duration
 from labkit.core.table import Table
 
-MOST = 20  # failures that are told one by one
+MOST = 20  # failures that are shown one by one
 Status = Mapping[str, Any]
 
 
@@ -23,7 +23,7 @@ def planned(
     """The runs that would be made, and how long they would take.
 
     Args:
-        jobs: all that is asked for.
+        jobs: all that are requested.
         statuses: of earlier runs, from the same folder.
         at_once: how many runs at once.
         again: which runs that have ended would be made again, as in `run_batch`.
@@ -52,12 +52,12 @@ def _estimate(jobs: Sequence[Job], statuses: Iterable[Status], at_once: int) -> 
             taken.setdefault(status["notebook"], []).append(status["seconds"])
     unknown = sorted({job.name for job in jobs} - set(taken))
     if len(unknown) == len({job.name for job in jobs}):
-        return "No time is known: none of these notebooks has been run in this folder."
+        return "The time is not known: none of these notebooks has been run in this folder."
     each = {name: mean(seconds) for name, seconds in taken.items()}
     timed = [each[job.name] for job in jobs if job.name in each]
     total = max(sum(timed) / max(1, at_once), *timed)
-    told = f"About {duration(total)}, {at_once} at once, by what earlier runs took"
-    return f"{told}{''.join(f'; {name} is not among them' for name in unknown)}."
+    text = f"About {duration(total)}, {at_once} at once, by what earlier runs took"
+    return f"{text}{''.join(f'; {name} is not among them' for name in unknown)}."
 
 
 def status(statuses: Sequence[Status], now: datetime | None = None) -> str:
@@ -68,14 +68,14 @@ def status(statuses: Sequence[Status], now: datetime | None = None) -> str:
     if running:
         rows = [
             {
-                "run": told["id"],
-                "state": told["state"],
-                "host": told.get("host", ""),
-                "pid": told.get("pid", ""),
-                "for": duration(max(0.0, (now - _moment(told)).total_seconds())),
-                "attempt": told.get("attempt", 1),
+                "run": run["id"],
+                "state": run["state"],
+                "host": run.get("host", ""),
+                "pid": run.get("pid", ""),
+                "for": duration(max(0.0, (now - _moment(run)).total_seconds())),
+                "attempt": run.get("attempt", 1),
             }
-            for told in running
+            for run in running
         ]
         parts.append(repr(Table(rows)))
     failures = [s for s in statuses if s["state"] in ("failed", "timed out", "killed")]
@@ -89,8 +89,8 @@ def status(statuses: Sequence[Status], now: datetime | None = None) -> str:
 def counts(statuses: Sequence[Status]) -> str:
     """`30 runs: 27 done, 3 failed`."""
     states = Counter(status["state"] for status in statuses)
-    told = ", ".join(f"{count:,} {state}" for state, count in states.most_common())
-    return f"{len(statuses):,} run{'s' * (len(statuses) != 1)}: {told}"
+    states_text = ", ".join(f"{count:,} {state}" for state, count in states.most_common())
+    return f"{len(statuses):,} run{'s' * (len(statuses) != 1)}: {states_text}"
 
 
 def failures(statuses: Sequence[Status], where: str) -> str | None:
@@ -99,7 +99,7 @@ def failures(statuses: Sequence[Status], where: str) -> str | None:
     if not wrong:
         return None
     lines = [f"{len(wrong):,} of {len(statuses):,} runs are not done:"]
-    lines += [f"  {told['id']}  {reason(told)}" for told in wrong[:MOST]]
+    lines += [f"  {run['id']}  {reason(run)}" for run in wrong[:MOST]]
     if len(wrong) > MOST:
         lines.append(f"  … and {len(wrong) - MOST:,} more: labkit run --status {where}")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""A notebook that is to be run: its file, and what it says of its parameters."""
+"""A notebook to run: its file, and its parameters."""
 
 from __future__ import annotations
 
@@ -118,11 +118,11 @@ def _parsed(content: bytes, path: Path) -> nbformat.NotebookNode:
 
 
 def _language(notebook: nbformat.NotebookNode) -> str:
-    told = [
+    names = [
         notebook.metadata.get("kernelspec", {}).get("language"),
         notebook.metadata.get("language_info", {}).get("name"),
     ]
-    return next((str(name) for name in told if name), "python")
+    return next((str(name) for name in names if name), "python")
 
 
 def _parameters(notebook: nbformat.NotebookNode, path: Path) -> dict[str, NotebookParameter]:
@@ -147,10 +147,10 @@ def _parameters(notebook: nbformat.NotebookNode, path: Path) -> dict[str, Notebo
 
 
 def _fast(notebook: nbformat.NotebookNode, path: Path) -> dict[str, Any] | None:
-    told = notebook.metadata.get("labkit", {})
-    if isinstance(told, dict) and "fast" not in told:
+    settings = notebook.metadata.get("labkit", {})
+    if isinstance(settings, dict) and "fast" not in settings:
         return None
-    fast = told["fast"] if isinstance(told, dict) else None
+    fast = settings["fast"] if isinstance(settings, dict) else None
     if not isinstance(fast, dict):
         raise FileError(
             f'{path}: its metadata for a fast run must read "labkit": {{"fast": {{"steps": 10}}}}'

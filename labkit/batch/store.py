@@ -40,7 +40,7 @@ class Store(ABC):
 
     @abstractmethod
     def where(self, name: str = "") -> str:
-        """The path or URL of a file, for people and for other programs."""
+        """The path or URL of a file, for messages and for other programs."""
 
     @abstractmethod
     def read(self, name: str) -> bytes | None:
@@ -62,7 +62,7 @@ class Store(ABC):
 
     @abstractmethod
     def create(self, name: str, data: bytes) -> bool:
-        """Write a file that is not there yet; False where somebody else was first."""
+        """Write a file that is not there yet; False where another process was first."""
 
     @abstractmethod
     def remove(self, name: str) -> None:

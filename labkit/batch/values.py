@@ -33,7 +33,7 @@ def from_texts(
 
     Values stand between commas, for a parameter that is a list between semicolons; numbers
     also as a range, `from:to:log:count` or `from:to:lin:count`. JSON does as well, where a
-    value holds such characters: `["a,b", "c"]`, `"a,b"`, `[[8, 8], [16]]`.
+    value holds these characters: `["a,b", "c"]`, `"a,b"`, `[[8, 8], [16]]`.
 
     Raises:
         LabError: what cannot be read, or a range that makes no sense.

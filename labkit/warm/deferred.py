@@ -24,7 +24,7 @@ def defer_iris() -> None:
     try:
         importlib.import_module("jsonschema")  # nbformat's
     finally:
-        del sys.modules[IRIS]  # whoever else imports it gets the real one
+        del sys.modules[IRIS]  # other importers get the real one
 
 
 def _is_valid_syntax(term: str, text: str) -> bool:

@@ -32,14 +32,14 @@ PATIENCE = 300.0  # seconds for the first answer, which waits until everything i
 
 
 class ForkError(RuntimeError):
-    """No fork was to be had; the message says why."""
+    """No fork is available; the message says why."""
 
 
 class Fork:
     """A forked process, much like a `subprocess.Popen`.
 
     The connection behind it is its lifeline: when it closes, be it because this process is
-    killed or because nobody holds the object any more, the process and everything it
+    killed or because the object is not referenced any more, the process and everything it
     started are killed.
 
     Attributes:
@@ -107,7 +107,7 @@ class ForkServer:
     It is started when it is first needed, again if it has died, and ends with this process.
 
     Args:
-        address: of a server that somebody else started; it is asked for as long as it lives.
+        address: of a server that another process started; it is used for as long as it lives.
         preload: the function that imports everything there, as "module:name".
     """
 
@@ -142,7 +142,7 @@ class ForkServer:
                 env = HUGE_PAGES | dict(os.environ)
                 if wanted is not None:
                     env[WANTED] = ",".join(wanted)
-                # A session of its own: Ctrl-C in a terminal is for whoever asks for the forks.
+                # A session of its own: Ctrl-C in a terminal is meant for the asking process.
                 self._process = subprocess.Popen(
                     [*SERVER, *map(str, descriptors), self.preload],
                     pass_fds=descriptors,
@@ -181,7 +181,7 @@ class ForkServer:
             threads: for torch and its like; None for as many as in a fresh process.
 
         Raises:
-            ForkError: there is none to be had.
+            ForkError: no fork is available.
         """
         request = {
             "target": target,
@@ -245,7 +245,7 @@ def shared() -> ForkServer:
 
 
 def _borrowed() -> str | None:
-    """The address in the environment, where somebody listens to it."""
+    """The address in the environment, where a server listens to it."""
     address = os.environ.get(ADDRESS)
     return address if address and os.path.exists(address) else None
 

@@ -1,4 +1,4 @@
-"""What the preloaded process imports, and uses once: so that no fork need do it again."""
+"""What the preloaded process imports, and uses once, so that no fork has to."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ NOTEBOOK = (
     "tabulate",  # for what torch._dynamo has to say when a process ends
 )
 
-# What takes long and is left out where it is known that nobody imports it.
+# What takes long and is left out where it is known that nothing imports it.
 SPARED = ("pandas", "sklearn", "labkit")
 
 # What runs a notebook. These are names, as those of other packages are: nothing of
@@ -92,7 +92,7 @@ KERNELS_OWN: frozenset[str] = frozenset()  # what was imported by KERNEL
 
 
 def preload() -> None:
-    """Import and use everything; what is not there, or fails, is passed over and said so."""
+    """Import and use everything; what fails is left out, with a line on stderr."""
     global KERNELS_OWN
     os.environ.update(QUIET)
     defer_iris()
@@ -116,7 +116,7 @@ def preload() -> None:
 
 
 def worth_it(package: str) -> bool:
-    """Whether somebody may import a package; labkit's own notebooks use all of them."""
+    """Whether a notebook may import a package; labkit's own notebooks use all of them."""
     wanted = os.environ.get(WANTED)
     return (
         package not in SPARED or wanted is None or bool({package, "labkit"} & {*wanted.split(",")})
@@ -156,7 +156,7 @@ def as_if_in_a_kernel() -> Iterator[None]:
 
 
 def forget(name: str) -> None:
-    """Have a module imported anew by whoever next asks for it."""
+    """Have a module imported anew at the next import of it."""
     parent, _, last = name.rpartition(".")
     if sys.modules.pop(name, None):
         delattr(sys.modules[parent], last)
@@ -214,7 +214,7 @@ def look_at_labkit() -> None:
 
 
 def find_provisioners() -> None:
-    """Who starts kernels is said by an entry point, and each installed package is asked."""
+    """Entry points name the kernel provisioners, and finding them reads every installed package."""
     from jupyter_client.provisioning.factory import KernelProvisionerFactory
 
     KernelProvisionerFactory.instance()  # type: ignore[no-untyped-call]

@@ -87,8 +87,8 @@ def _settle(request: dict[str, Any], address: str) -> None:
 def _use_threads(threads: int | None) -> None:
     """Set what libraries would read from the environment if they were loaded now."""
     if threads is None:
-        asked = os.environ.get(THREADS[0], "")
-        threads = int(asked) if asked.isdecimal() else len(os.sched_getaffinity(0))
+        given = os.environ.get(THREADS[0], "")
+        threads = int(given) if given.isdecimal() else len(os.sched_getaffinity(0))
     else:
         os.environ.update(dict.fromkeys(THREADS, str(threads)))
     if torch := sys.modules.get("torch"):

@@ -18,19 +18,19 @@ KNOWN = {"cwd", "env", "extra_arguments", "kernel_id"}
 
 
 class WarmProvisioner(LocalProvisioner):  # type: ignore[misc]
-    """A local kernel whose process is a fork; a plain one where no fork is to be had."""
+    """A local kernel whose process is a fork; a plain one where no fork is available."""
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
         """Fork a kernel.
 
         The first kernel waits until the preloaded process has imported everything. A kernel
         uses as many threads as a plain one would, since its notebook may be all that this
-        machine has to do; whoever knows better says so by `LABKIT_THREADS`, as a batch does,
-        or by `OMP_NUM_THREADS`, as the teacher of a full room may.
+        machine has to do; to choose another number, set `LABKIT_THREADS`, as a batch does,
+        or `OMP_NUM_THREADS`, as the teacher of a full room may.
         """
         try:
             if cmd[:3] != LAUNCHER or not kwargs.keys() <= KNOWN:
-                raise ForkError("it is asked for in a way of its own")
+                raise ForkError("its start has options of its own")
             env = {**kwargs["env"], "JPY_PARENT_PID": str(os.getpid())}
             threads = env.get(THREADS, "")
             process: Any = await asyncio.to_thread(  # a Fork is Popen enough

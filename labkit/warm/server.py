@@ -63,7 +63,7 @@ class Keeper:
             os.close(descriptor)
 
     def serve(self) -> NoReturn:
-        """Fork, pass signals on, and end with the process or with whoever asked for it."""
+        """Fork, pass signals on, and end with the process or with the process that asked for it."""
         while True:
             for ready in wait([self.link, self.listener, self._woken, *self._owners]):
                 if ready is self.listener:
@@ -100,7 +100,7 @@ class Keeper:
                 self._end(os.waitstatus_to_exitcode(status))
 
     def _end(self, code: int | None = None) -> NoReturn:
-        """Kill the whole family, tell the exit code, and end."""
+        """Kill the whole family, report the exit code, and end."""
         deadline = time.monotonic() + PATIENCE
         while _has_children() and time.monotonic() < deadline:
             for process in psutil.Process().children(recursive=True):
@@ -144,7 +144,7 @@ def keep(link: Connection, parent: Keeper) -> NoReturn:
         if pid == 0:
             keeper.release()
             _prctl(DEATH_SIGNAL, signal.SIGKILL)
-            if os.getppid() != me:  # it was killed before it could be heard of
+            if os.getppid() != me:  # it was killed before it could be known
                 os._exit(1)
             become(request, str(path))
         keeper.child = pid
@@ -171,7 +171,7 @@ def unfit() -> str | None:
         names = [Path(f"/proc/self/task/{task}/comm").read_text().strip() for task in tasks]
         return f"the preloaded process has {len(tasks)} threads: {', '.join(names)}"
     if any(path.startswith("/dev/nvidia") for path in _open_files()):
-        return "the preloaded process has asked CUDA something"
+        return "the preloaded process has used CUDA"
     return None
 
 

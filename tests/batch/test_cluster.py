@@ -435,9 +435,7 @@ def test_a_worker_vanishes_midway(bare, tmp_path):
     bare.wait(2)
     with dask_executor(bare.address) as executor, ThreadPoolExecutor(1) as here:
         batch = here.submit(run_batch, path, grid, out, executor=executor, progress=False)
-        victim, family = busy(marks, workers)
-        running = [run for run in status(out) if run["state"] == "running"]
-        assert {run["pid"] for run in running} & {process.pid for process in family}
+        victim, family = busy(marks, workers, out)
         kill(victim)
         assert all(map(ended, family))  # the runs' processes too
         assert batch.result(PATIENCE).counts == {"done": 8}
@@ -449,19 +447,24 @@ def test_a_worker_vanishes_midway(bare, tmp_path):
 
 
 def busy(
-    marks: Path, workers: list[subprocess.Popen[bytes]]
+    marks: Path, workers: list[subprocess.Popen[bytes]], out: Path
 ) -> tuple[subprocess.Popen[bytes], list[psutil.Process]]:
-    """A worker that runs a notebook, as its mark shows; and all its processes."""
+    """A worker that runs a notebook, as its mark and the driver's status say; its processes."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         begun = {int(mark.name) for mark in marks.iterdir()}
         for worker in workers:
             family = psutil.Process(worker.pid).children(recursive=True)
-            if begun & {process.pid for process in family}:
-                time.sleep(1.1)  # until the driver has looked
-                return worker, psutil.Process(worker.pid).children(recursive=True)
+            numbers = {process.pid for process in family}
+            if begun & numbers and running(out) & numbers:
+                return worker, family
         time.sleep(0.05)
     raise AssertionError("no run has begun")
+
+
+def running(out: Path) -> set[int]:
+    """The processes that run something now, as the status files say."""
+    return {run["pid"] for run in status(out) if run["state"] == "running"}
 
 
 def test_a_run_whose_workers_die_is_failed(cluster, tmp_path):
@@ -523,7 +526,7 @@ class Machine:
         command = ["unshare", "--net", "--mount", "sh", "-c", script]
         self.holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         if self.holder.stdout.readline() != b"ready\n":
-            raise OSError("no namespaces to be had")
+            raise OSError("no namespaces available")
 
     def enter(self, folder: Path = Path("/")) -> list[str]:
         """What to put before a command, to run it there."""

@@ -123,7 +123,7 @@ def test_a_foreign_status_is_not_believed(content, problem, tmp_path):
 def test_a_foreign_batch_is_refused(content, tmp_path):
     (tmp_path / "batch.json").write_text(content)
     for folder in (lambda: Folder(tmp_path).asked(), lambda: Folder(tmp_path).ask(jobs(1))):
-        with pytest.raises(FileError, match=r"batch\.json does not say what was asked for"):
+        with pytest.raises(FileError, match=r"batch\.json does not say what was requested"):
             folder()
     assert (tmp_path / "batch.json").read_text() == content
 

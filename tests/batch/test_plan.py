@@ -76,11 +76,11 @@ def test_interactive_may_be_asked_for(write):
 def test_what_is_asked_for_twice_is_run_once(write):
     path, notes = write("one", "x = 1.0\ny = ''"), []
     options = read_options(["x=0.1,0.10,1e-1,0.2", "y=a"])
-    assert values(plan([path, str(path)], options, tell=notes.append)) == [
+    assert values(plan([path, str(path)], options, on_note=notes.append)) == [
         {"x": 0.1, "y": "a"},
         {"x": 0.2, "y": "a"},
     ]
-    assert notes == ["4 runs are asked for, and 2 of them twice: once will do"]
+    assert notes == ["4 runs requested, 2 of them duplicates: duplicates run once"]
 
 
 def test_the_order_of_values_makes_no_other_run(write):
@@ -115,7 +115,7 @@ def test_a_folder_stands_for_its_notebooks(write, tmp_path):
 def test_each_notebook_takes_the_parameters_that_it_has(write):
     write("a", "lr = 0.1\nseed = 0")
     folder, notes = write("b", "steps = 3").parent, []
-    jobs = plan(folder, read_options(["lr=1,2"], seeds=2), tell=notes.append)
+    jobs = plan(folder, read_options(["lr=1,2"], seeds=2), on_note=notes.append)
     assert [(job.name, job.parameters) for job in jobs] == [
         ("a", {"lr": 1.0, "seed": 0}),
         ("a", {"lr": 1.0, "seed": 1}),
@@ -230,7 +230,7 @@ def test_fast_values_are_for_what_is_not_given(write):
 def test_a_notebook_without_fast_values_runs_as_it_is_and_says_so(write):
     write("a", "x = 1", labkit={"fast": {}})
     path, notes = write("b", "x = 1"), []
-    assert values(plan(path.parent, fast=True, tell=notes.append)) == [{}, {}]
+    assert values(plan(path.parent, fast=True, on_note=notes.append)) == [{}, {}]
     assert notes == [f"{path} has no values for a fast run: it runs with its own"]
 
 
@@ -246,7 +246,7 @@ def test_the_series_has_values_for_a_fast_run(path):
     source = read_source(path)
     assert source.uses_labkit
     assert source.fast is not None
-    (job,) = plan(path, fast=True, tell=pytest.fail)
+    (job,) = plan(path, fast=True, on_note=pytest.fail)
     assert job.parameters == {**source.fast, "interactive": False}
     # Fast means fewer, or as many. (Of bits it is 8, which notebook 10 trains for in any case.)
     for name, value in source.fast.items():

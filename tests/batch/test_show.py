@@ -29,7 +29,7 @@ def test_planned_runs_are_listed_with_what_is_given():
         ["two", "new", "3"],
     ]
     assert rest == (
-        "2 runs. No time is known: none of these notebooks has been run in this folder."
+        "2 runs. The time is not known: none of these notebooks has been run in this folder."
     )
 
 

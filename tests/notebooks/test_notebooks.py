@@ -1,4 +1,4 @@
-"""Every notebook of the series, run without a person, judged by what it found.
+"""Every notebook of the series, run headless, judged by what it found.
 
 Each case is one run with parameters of its own. Steps are fewer than a reader's, so that
 the whole series takes a minute or so.

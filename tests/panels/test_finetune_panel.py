@@ -266,7 +266,7 @@ def test_a_slip_in_the_controls_is_answered_there(trainer, shown):
     assert one.controls.fields["freeze_layers"].value == ""
 
 
-# --- without a person ------------------------------------------------------------------
+# --- headless ----------------------------------------------------------------------------
 
 
 def test_without_a_person_it_runs_to_the_end_with_no_widget(trainer, monkeypatch):

@@ -32,7 +32,7 @@ def path(shown, panel, name) -> np.ndarray:
     return np.stack([lines[0]["x"], lines[0]["y"]], axis=1)
 
 
-# --- without a person ------------------------------------------------------------------
+# --- headless ----------------------------------------------------------------------------
 
 
 def test_without_a_person_it_shows_plain_figures(monkeypatch):

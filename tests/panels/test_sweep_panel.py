@@ -256,7 +256,7 @@ def test_what_breaks_is_told(shown, monkeypatch):
     assert not one.run_button.disabled
 
 
-# --- without a person ------------------------------------------------------------------
+# --- headless ----------------------------------------------------------------------------
 
 
 def test_without_a_person_it_runs_and_shows_two_plain_figures(monkeypatch):

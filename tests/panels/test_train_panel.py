@@ -384,7 +384,7 @@ def test_the_painter_may_draw_before_the_selectors_follow(shown, monkeypatch):
     ]
 
 
-# --- without a person ------------------------------------------------------------------
+# --- headless ----------------------------------------------------------------------------
 
 
 def test_without_a_person_it_trains_and_shows_plain_figures(monkeypatch):

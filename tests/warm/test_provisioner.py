@@ -139,4 +139,4 @@ def test_where_processes_cannot_be_forked_a_plain_kernel_is_started(monkeypatch)
 
 
 def test_a_kernel_of_another_kind_is_started_as_it_is(monkeypatch):
-    assert "a way of its own" in launch(monkeypatch, Spec().argv).told
+    assert "options of its own" in launch(monkeypatch, Spec().argv).told
