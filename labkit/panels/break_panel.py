@@ -1,4 +1,4 @@
-"""Damage under the reader's hand: weights are broken, detections degrade, undo mends them."""
+"""Damage a detector's weights, see its detections get worse, and undo the damage."""
 
 from __future__ import annotations
 

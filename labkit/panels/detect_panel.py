@@ -32,7 +32,7 @@ SIZES = (160, 224, 320, 416, 512, 640)
 class DetectPanel(Panel):
     """An image and the boxes that one or several detectors find on it.
 
-    The reader chooses an image or brings one, moves the confidence, and changes the size at
+    The user chooses an image or uploads one, moves the confidence, and changes the size at
     which the network sees the image. With `interactive=False` the first image is shown as a
     plain figure.
 

@@ -39,7 +39,7 @@ SETTLE_S = 5.0  # a page that has not asked for a figure by then does not show i
 
 
 class FineTunePanel(Panel):
-    """Fine-tuning under the reader's hand: settings, start, watch, stop, compare.
+    """Fine-tune a detector: choose settings, start, watch, stop, compare.
 
     Displayed in a notebook it is a widget; with `interactive=False` it runs to the end and
     shows plain figures, and no widget is made.

@@ -1,4 +1,4 @@
-"""Bits under the reader's hand: a tensor snaps to its grid, and the detector answers."""
+"""Choose bits: see a tensor on its grid, and what is left of the detector."""
 
 from __future__ import annotations
 

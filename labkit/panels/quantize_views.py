@@ -45,7 +45,7 @@ class _Overtaken(Exception):  # noqa: N818
 
 @dataclass(frozen=True)
 class Selection:
-    """What a reader has chosen: everything that the pictures depend on.
+    """What is chosen: everything that the pictures depend on.
 
     Attributes:
         bits, scheme: of the grids; see `labkit.quantize.grid`.

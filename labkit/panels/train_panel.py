@@ -39,7 +39,7 @@ def status(player: Player, history: History, total: int) -> str:
 
 
 class TrainPanel(PlayerPanel):
-    """A recipe under the reader's hand: edit, train, pause, step, rewind, look.
+    """Edit a recipe, train it, pause, step, rewind, and watch its weights.
 
     Displayed in a notebook it is a widget; with `interactive=False` it trains to the end
     and shows plain figures and what was found wrong, and no widget is made.
