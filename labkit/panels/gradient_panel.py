@@ -119,7 +119,7 @@ class GradientPanel(Panel):
     def _layout(self, controls: Sequence[Any]) -> ipywidgets.Widget:
         from labkit.panels import parts
 
-        return parts.above(controls, [self.message, self.status], self.live.values())
+        return parts.above(controls, [self.status, self.message], self.live.values())
 
     def _turn(self, mistake: str, eps: float) -> None:
         self.mistake, self.eps = mistake, eps

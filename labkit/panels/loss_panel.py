@@ -196,7 +196,7 @@ class LossPanel(Panel):
     def _layout(self, controls: Sequence[Any]) -> ipywidgets.Widget:
         from labkit.panels import parts
 
-        return parts.above(controls, [self.message, self.status], self.live.values())
+        return parts.above(controls, [self.status, self.message], self.live.values())
 
     def _fill(self) -> None:
         for name, box in self.boxes.items():

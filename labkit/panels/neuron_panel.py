@@ -107,7 +107,7 @@ class NeuronPanel(Panel):
     def _layout(self, controls: Sequence[Any]) -> ipywidgets.Widget:
         from labkit.panels import parts
 
-        return parts.above(controls, [self.message, self.status], self.live.values())
+        return parts.above(controls, [self.status, self.message], self.live.values())
 
     def _step(self) -> None:
         weight, bias = self.neuron.descend(self.weight, self.bias, LR, 1)[-1]
