@@ -1,4 +1,4 @@
-"""The command line: each command does its work, and a slip is answered in one line."""
+"""The command line: each command does its work, and a mistake is answered in one line."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def done(*words: object) -> str:
     return output
 
 
-def slip(*words: object) -> str:
-    """The one line that a slip is answered with (after click's own usage, if any)."""
+def refusal(*words: object) -> str:
+    """The one line that a mistake is answered with (after click's own usage, if any)."""
     code, output = labkit_command(*words)
     assert code != 0, f"no complaint: {output}"
     before, _, message = output.partition("Error: ")
@@ -85,7 +85,7 @@ def test_the_version():
 
 @pytest.mark.parametrize("words", [["trian"], ["train", "--bogus", "1"], ["list", "init", "more"]])
 def test_an_unknown_command_option_or_argument(words):
-    assert slip(*words)
+    assert refusal(*words)
 
 
 def test_other_commands_do_not_wait_for_torch():
@@ -200,15 +200,15 @@ def test_the_history_is_kept_where_asked(tmp_path):
     ],
     ids=str,
 )
-def test_a_slip_in_a_recipe(words, parts):
-    message = slip("train", *words)
+def test_a_mistake_in_a_recipe(words, parts):
+    message = refusal("train", *words)
     for part in parts:
         assert part in message
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_device_that_is_not_there():
-    assert "no CUDA GPU" in slip("train", "--device", "cuda")
+    assert "no CUDA GPU" in refusal("train", "--device", "cuda")
 
 
 def test_a_place_that_cannot_be_written(tmp_path):
@@ -275,9 +275,9 @@ def test_inspect_shows_no_control_codes_of_a_file(tmp_path):
 def test_inspect_answers_a_bad_file_in_one_line(tmp_path):
     path = tmp_path / "evil.pt"
     path.write_bytes(pickle.dumps(os.system))
-    assert "posix.system" in slip("inspect", path)
-    assert "is not there" in slip("inspect", tmp_path / "none.pt")
-    assert "labkit reads weights from .pt" in slip("inspect", __file__)
+    assert "posix.system" in refusal("inspect", path)
+    assert "is not there" in refusal("inspect", tmp_path / "none.pt")
+    assert "labkit reads weights from .pt" in refusal("inspect", __file__)
 
 
 # --- list and doctor -------------------------------------------------------------------
@@ -304,7 +304,7 @@ def test_list_shows_one_kind(kind):
 
 
 def test_list_of_an_unknown_kind():
-    assert "did you mean 'init'" in slip("list", "inits")
+    assert "did you mean 'init'" in refusal("list", "inits")
 
 
 def test_doctor_looks_at_this_machine():
@@ -460,7 +460,7 @@ def test_status_and_resume_and_report(notebook, tmp_path, performed):
 
 @pytest.mark.parametrize("words", [["run", "--status"], ["run", "--resume"], ["report"]])
 def test_a_folder_without_a_batch(words, tmp_path):
-    assert f"{tmp_path} holds no batch" in slip(*words, tmp_path)
+    assert f"{tmp_path} holds no batch" in refusal(*words, tmp_path)
 
 
 def test_every_option_arrives(notebook, tmp_path, monkeypatch):
@@ -535,7 +535,7 @@ def test_a_cluster_is_asked_for_what_a_run_needs(notebook, tmp_path, monkeypatch
 )
 def test_words_that_make_no_sense_together(words, parts, notebook, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    message = slip("run", *words)
+    message = refusal("run", *words)
     for part in parts:
         assert part in message
     assert labkit_command("run", *words)[0] == 2
@@ -554,44 +554,44 @@ def test_words_that_make_no_sense_together(words, parts, notebook, tmp_path, mon
     ],
     ids=str,
 )
-def test_a_slip_in_a_parameter(words, parts, notebook, tmp_path):
-    message = slip("run", notebook, *words, "--out", tmp_path / "runs")
+def test_a_mistake_in_a_parameter(words, parts, notebook, tmp_path):
+    message = refusal("run", notebook, *words, "--out", tmp_path / "runs")
     for part in parts:
         assert part in message
     assert not (tmp_path / "runs").exists()
 
 
-def test_several_slips_have_a_line_each(notebook):
+def test_several_mistakes_have_a_line_each(notebook):
     code, output = labkit_command("run", notebook, "-p", "a=x", "-p", "c=1")
     assert code == 1
     assert len(output.splitlines()) == 2
 
 
 def test_a_notebook_that_is_not_there(tmp_path):
-    assert "is not there" in slip("run", tmp_path / "missing.ipynb", "--out", tmp_path / "runs")
+    assert "is not there" in refusal("run", tmp_path / "missing.ipynb", "--out", tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
 
 
 def test_a_file_that_is_no_notebook(tmp_path):
     path = tmp_path / "a.ipynb"
     path.write_text("hello")
-    assert "is not a notebook" in slip("run", path)
+    assert "is not a notebook" in refusal("run", path)
 
 
 def test_a_folder_without_notebooks(tmp_path):
-    assert "is a folder without notebooks" in slip("run", tmp_path)
+    assert "is a folder without notebooks" in refusal("run", tmp_path)
 
 
 def test_a_notebook_without_parameters_hears_how_to_tag_them(notebook):
     notebook.write_text(notebook.read_text().replace('"parameters"', '"other"'))
-    message = slip("run", notebook)
+    message = refusal("run", notebook)
     assert "has no cell tagged 'parameters'" in message
     assert "property inspector" in message
 
 
 def test_a_place_for_runs_that_is_a_file(notebook, tmp_path):
     (tmp_path / "file").write_text("")
-    assert "file" in slip("run", notebook, "--out", tmp_path / "file")
+    assert "file" in refusal("run", notebook, "--out", tmp_path / "file")
 
 
 # --- lab -------------------------------------------------------------------------------
@@ -608,4 +608,4 @@ def test_lab_prepares_the_folder_and_hands_on_the_options(tmp_path, monkeypatch)
 
 @pytest.mark.parametrize("words", [[], ["--no-browser"]])
 def test_lab_wants_a_folder_first(words):
-    assert "folder" in slip("lab", *words).lower()
+    assert "folder" in refusal("lab", *words).lower()

@@ -4,8 +4,8 @@ const LINES = 1000; // drawn at once
 
 function setUpCurves() {
   const names = Object.keys(data.curves.lines);
-  const told = [...varied, ...measured.filter((c) => c.varied)];
-  const colors = ["nothing", ...told.map((c) => c.name)];
+  const dimensions = [...varied, ...measured.filter((c) => c.varied)];
+  const colors = ["nothing", ...dimensions.map((c) => c.name)];
   const first = names.find((name) => name.endsWith("val_loss")) ?? names[0];
   const none = "No curves: no run reported a history, or a list of three numbers or more.";
   setUpChart("curves", names.length ? "" : none, {

@@ -28,7 +28,7 @@ function paintHeatmap({ figure, note, chosen, changed }) {
     z: cells.map((row) => row.map(place)),
     text: cells.map((row) => row.map((cell) => (cell?.count ? show(+cell.mean.toPrecision(3)) : ""))),
     texttemplate: across.length <= FEW && up.length <= 2 * FEW ? "%{text}" : "",
-    hovertext: cells.map((row) => row.map((cell) => (cell ? told(cell, x, y, value) : ""))),
+    hovertext: cells.map((row) => row.map((cell) => (cell ? hoverText(cell, x, y, value) : ""))),
     hoverinfo: "text",
     hoverongaps: false,
     xgap: 2,
@@ -66,7 +66,7 @@ function tally(x, y, value, runs) {
   return { across, up, cells };
 }
 
-function told(cell, x, y, value) {
+function hoverText(cell, x, y, value) {
   const [run] = cell.runs;
   const lost = cell.runs.length - cell.count;
   const lines = [`${escape(x.name)} ${escape(x.values[run])}, ${escape(y.name)} ${escape(y.values[run])}`];

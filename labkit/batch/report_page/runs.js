@@ -59,8 +59,8 @@ function isLogarithmic(values) {
 
 // What tells a run from the others, for a reader who points at it.
 function describe(run) {
-  const told = varied.map((c) => `${c.name}=${show(c.values[run])}`);
-  return told.length ? told.join(" ") : ids[run];
+  const values = varied.map((c) => `${c.name}=${show(c.values[run])}`);
+  return values.length ? values.join(" ") : ids[run];
 }
 
 // --- what is shown, and drawing it again ---

@@ -54,9 +54,9 @@ function setUpTable() {
 
 // What says the same in every row is above the table already, or of no use in it.
 function shownColumns() {
-  const told = (c) => varied.includes(c) || c.kind === "result" || c.name === "seconds"
+  const isShown = (c) => varied.includes(c) || c.kind === "result" || c.name === "seconds"
     || (c.name === "attempt" && c.varied);
-  return [column("id"), column("state"), ...columns.filter(told)];
+  return [column("id"), column("state"), ...columns.filter(isShown)];
 }
 
 function head(c, onclick) {
@@ -100,7 +100,7 @@ function cell(c, run) {
   return made;
 }
 
-// A name that ends with its hash is told by the hash: the columns say the rest.
+// A name that ends with its hash is shown by its hash: the columns show the rest.
 function link(run) {
   const textContent = /-([0-9a-f]{10})$/.exec(ids[run])?.[1] ?? ids[run];
   const href = data.hrefs[run];
