@@ -1,4 +1,4 @@
-"""An optimizer that somebody wrote by hand: one function, called with care."""
+"""An optimizer written by hand: one function, with its arguments and results checked."""
 
 from __future__ import annotations
 
@@ -109,16 +109,18 @@ def _failure(error: Exception) -> str:
     line = textwrap.shorten(line or "", 70, placeholder=" …")
     where = f" in the line `{line}`" if line else ""
     what = str(error).splitlines()[0] if str(error) else "it gave no reason"
-    said = f"your function stopped{where}. Python says {type(error).__name__}: {what}."
+    message = f"your function stopped{where}. Python says {type(error).__name__}: {what}."
     if isinstance(error, KeyError):
-        said += " At the first step `state` is empty: read it with `state.get(name, first value)`."
-    return said
+        message += (
+            " At the first step `state` is empty: read it with `state.get(name, first value)`."
+        )
+    return message
 
 
 def _nonsense(
     new: Any, weights: Tensor, given: Tensor, slope: Tensor, gradient: Tensor
 ) -> str | None:
-    """Why something cannot be new weights, in a sentence or two, or None."""
+    """Why a result cannot be new weights, in a sentence or two; None where it can."""
     shape = tuple(weights.shape)
     if not _same(given, weights):
         return (

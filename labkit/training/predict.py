@@ -45,7 +45,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a network says about some pictures.
+    """What a network predicts for some pictures.
 
     Attributes:
         images: `(n, height, width)`, from 0 to 1.
@@ -144,7 +144,7 @@ def curve(recipe: Recipe, flat: np.ndarray, resolution: int = 200) -> Curve:
 
 
 def predictions(recipe: Recipe, flat: np.ndarray, count: int = 32) -> Predictions:
-    """What the network says about the first `count` validation pictures.
+    """What the network predicts for the first `count` validation pictures.
 
     Raises:
         ValueError: the task has no pictures or no classes.

@@ -1,4 +1,4 @@
-"""Sweeps: many recipes trained at once, and what came of each."""
+"""Sweeps: many recipes trained at once, and the result of each."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def grid(recipe: Recipe, *, most: int = MOST_MEMBERS, **values: Sequence[Any]) -
 
     Args:
         recipe: the rest.
-        most: how many combinations are taken for no mistake.
+        most: refuse more than this many combinations.
         values: for each field the values to try; the last field varies fastest.
 
     Raises:
@@ -180,7 +180,7 @@ def sweep(
         recipes: any; see `grid`.
         progress: called now and then with the steps made and the steps there are, of all
             members together. What it raises ends the sweep.
-        most: how many members are taken for no mistake.
+        most: refuse more than this many members.
 
     Returns:
         What each gave, in the order of `recipes`. Histories of ensembles are thinned: all

@@ -25,7 +25,7 @@ _STAGE_BYTES = 4 * 2**20  # for moments that wait for their statistics
 
 @dataclass(frozen=True)
 class _End:
-    """How a member's loss ended: for its finding, which is made when somebody asks."""
+    """How a member's loss ended: for its finding, which is computed when its history is read."""
 
     step: int
     loss: float
