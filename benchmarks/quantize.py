@@ -3,7 +3,7 @@
 All files run in turn, each in a process of its own with all cores, one image at a time.
 Ultralytics' export is taken twice: as it comes, with the head that needs non-maximum
 suppression (which is not timed here, in its favour), and with the end-to-end head that all
-candidates of the search have. Accuracy is judged on 400 images, drawn for it where the data are
+candidates of the search have. Accuracy is measured on 400 images, drawn for it where the data are
 a set that labkit draws: its own 32 are too few to tell recipes apart.
 
     BENCH_QUANTIZE="weights=/my/best.safetensors data=cells" python -m benchmarks quantize
@@ -29,7 +29,7 @@ ROUNDS, BURST = 20, 10
 THAN_STOCK, THAN_FLOAT, SIZE, DROP, SECONDS = 2.5, 1.4, 0.30, 0.01, 300
 STOCK, STOCK_SAME = "Ultralytics int8", "Ultralytics int8, end-to-end"
 OURS = "chosen"
-IMAGES, SEED = 400, 1000  # that accuracy is judged on; how their seed differs from the set's
+IMAGES, SEED = 400, 1000  # that accuracy is measured on; how their seed differs from the set's
 EPOCHS = 10  # of a fine-tuning on the data, where no weights are given
 
 
@@ -62,14 +62,14 @@ def rows() -> list[Row]:
     for name, metrics in found.items():
         print(f"  {name}: mAP50 {metrics.map50:.3f}, mAP50-95 {metrics.map:.3f}", flush=True)
     ours = choice.chosen
-    told = f"{statistics.median(times[OURS]):.2f} ms, mAP50-95 {found[OURS].map:.4f}"
+    figures = f"{statistics.median(times[OURS]):.2f} ms, mAP50-95 {found[OURS].map:.4f}"
     result = []
     for name in stock:
         ratio = median_ratio(times[name], times[OURS])
         result.append(
             Row(
                 f"{ours.name}, times as fast as {name}",
-                told,
+                figures,
                 f"{statistics.median(times[name]):.2f} ms, mAP50-95 {found[name].map:.4f}",
                 ratio,
                 f"≥ {THAN_STOCK}, mAP no lower",
@@ -80,7 +80,7 @@ def rows() -> list[Row]:
     result.append(
         Row(
             f"{ours.name}, times as fast as {floating.name}",
-            f"{told}, {share:.2f} of its size",
+            f"{figures}, {share:.2f} of its size",
             f"{statistics.median(times['fp32']):.2f} ms, mAP50-95 {found['fp32'].map:.4f}",
             ratio,
             f"≥ {THAN_FLOAT}, size ≤ {SIZE}, mAP at most {DROP} lower",
@@ -158,7 +158,7 @@ def _timed(
 
 
 def _judges(data: Any, folder: Path) -> Any:
-    """Images to judge accuracy on: many more of a drawn set, which no search has seen."""
+    """Images to measure accuracy on: many more of a drawn set, which no search has seen."""
     from labkit.vision.data import open_data
     from labkit.vision.synthetic.drawn import export
     from labkit.vision.synthetic.sets import SETS
@@ -186,7 +186,7 @@ def _judged(files: dict[str, Any], detector: Any, data: Any) -> dict[str, Any]:
 
     known = samples(data, imgsz=detector.imgsz)
     truth = Truth.of(known, detector.names)
-    judged = {}
+    measured = {}
     for name, (candidate, file) in files.items():
         session = open_session(
             candidate.runtime if candidate else "onnxruntime",
@@ -202,5 +202,5 @@ def _judged(files: dict[str, Any], detector: Any, data: Any) -> dict[str, Any]:
             else:
                 kept = non_max_suppression(torch.from_numpy(out), 0.001, 0.7, multi_label=True)
                 found.append(kept[0].numpy())
-        judged[name] = truth.metrics(found)
-    return judged
+        measured[name] = truth.metrics(found)
+    return measured

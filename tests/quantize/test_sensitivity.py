@@ -93,8 +93,8 @@ def test_map_is_evaluates(data):
     assert [layer.head for layer in found.layers] == [False, True]
     drops = [layer.drop for layer in found.ranked("drop")]
     assert drops == sorted(drops, reverse=True)
-    said = " ".join(found.words())
-    assert f"{found.whole.map:.3f} with all layers" in said
+    words = " ".join(found.words())
+    assert f"{found.whole.map:.3f} with all layers" in words
     assert len(found.table()) == 2
 
 

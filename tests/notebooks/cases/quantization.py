@@ -1,4 +1,4 @@
-"""Cases of 10_quantization: tiny images, few candidates; what is told must hold together."""
+"""Cases of 10_quantization: tiny images, few candidates; the figures must fit together."""
 
 from __future__ import annotations
 
