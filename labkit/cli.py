@@ -307,7 +307,7 @@ def inspect(file: str, as_json: bool) -> None:
     type=click.Choice(["latency", "size"]),
     default="latency",
     show_default=True,
-    help="What is to be small.",
+    help="What should be small.",
 )
 @click.option(
     "--max-drop",
@@ -320,13 +320,13 @@ def inspect(file: str, as_json: bool) -> None:
 @click.option("--calibration", help="Another data set to calibrate with.")
 @click.option("--calibration-images", type=int, default=64, show_default=True)
 @click.option("--limit", type=int, help="Of validation images; else all.")
-@click.option("--threads", type=int, help='What "all threads" is; else one a core.')
+@click.option("--threads", type=int, help='How many "all threads" are; else one a core.')
 @click.option(
     "--candidate", "candidates", multiple=True, help="Only this one or this runtime; repeatable."
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the chosen artifact.")
 def quantize(weights: str, out: Path | None, candidates: tuple[str, ...], **options: Any) -> None:
-    """Find what to deploy of WEIGHTS on this machine: measure runtimes and int8 recipes here.
+    """Find what to deploy of WEIGHTS on this machine: measure runtimes and int8 schemes here.
 
     Prints a table and a verdict, and writes the chosen artifact with a card into --out:
 
