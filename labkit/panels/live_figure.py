@@ -8,24 +8,45 @@ import gzip
 import importlib.metadata
 import importlib.resources
 import math
-import pathlib
+import re
 import threading
 import time
 import uuid
 import weakref
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import anywidget
 import numpy as np
 import traitlets
 
-STALL_S = 2.0
-"""A view that has acknowledged nothing for this long is asked again, with one frame at a time."""
+WINDOW = 12
+"""Frames that may travel unacknowledged. The page acknowledges every sixth, and from six on would wait."""
 
+STALL_S = 2.0
+"""A view that has acknowledged nothing for this long is sent one frame more, and waited for again."""
+
+PAGE = Path(__file__).with_name("live_figure_page")
+"""The JavaScript of the page: ES modules, which an editor and a test can load one by one."""
+
+PARTS = ("specs", "theme", "canvas", "transport", "view")
+"""Its files, each of which imports only from those before it."""
+
+_IMPORT = re.compile(r'^import \{[^}]*\} from "\./\w+\.js";\n', re.MULTILINE)
+_EXPORT = re.compile(r"^export (?!default)", re.MULTILINE)
 
 Packed = tuple[dict, list[bytes]]
 _figures: weakref.WeakValueDictionary[str, LiveFigure] = weakref.WeakValueDictionary()
+
+
+def page_module() -> str:
+    """The page's side of a figure as one ES module, which is what anywidget takes.
+
+    All parts share one scope in it, so their imports and exports go: no build step is needed.
+    """
+    parts = ((PAGE / f"{part}.js").read_text(encoding="utf-8") for part in PARTS)
+    return "\n".join(_EXPORT.sub("", _IMPORT.sub("", part)) for part in parts)
 
 
 class LiveFigure(anywidget.AnyWidget):
@@ -35,12 +56,12 @@ class LiveFigure(anywidget.AnyWidget):
     ``go.Figure``. While specs that differ only in their data stream in, a canvas paints them; when
     they pause for a quarter of a second, the picture is plotly's own, with hover and download.
 
-    At most ``window`` frames travel unacknowledged, so the picture lags by that much and no more;
+    At most `WINDOW` frames travel unacknowledged, so the picture lags by that much and no more;
     frames shown meanwhile replace each other, and the last one always arrives. ``height`` is in CSS
     pixels; without it the layout's own height counts, or 360. The width is that of the page.
     """
 
-    _esm = pathlib.Path(__file__).with_suffix(".js")
+    _esm = page_module()
     _id = traitlets.Unicode().tag(sync=True)
     _css = """
     .labkit-figure canvas { display: none; position: absolute; pointer-events: none; }
@@ -52,17 +73,13 @@ class LiveFigure(anywidget.AnyWidget):
     _plotly = traitlets.Unicode(importlib.metadata.version("plotly")).tag(sync=True)
     height = traitlets.Int(None, allow_none=True, min=40).tag(sync=True)
 
-    def __init__(self, spec: Any = None, *, height: int | None = None, window: int = 12) -> None:
+    def __init__(self, spec: Any = None, *, height: int | None = None) -> None:
         self._changed = threading.Condition()  # comm messages come on another thread than show()
         self._attached = False
         self._sent = self._acked = 0  # frames are numbered as they go out
-        self._heard = 0.0  # when the last frame went out or the last word came in
+        self._active = 0.0  # when the last frame went out or the last acknowledgement came in
         self._packed: Packed | None = None  # the newest spec
-        self._news = False  # whether it has still to go out
-        # The page acknowledges every sixth frame: a smaller window would pause at each of them.
-        if window < 6:
-            raise ValueError(f"window must be at least 6, for example 12, not {window}")
-        self._window = window
+        self._unsent = False  # whether it has still to go out
         self._on_click: list[Callable[[dict], object]] = []
         super().__init__(height=height, _id=uuid.uuid4().hex)
         _figures[self._id] = self
@@ -101,21 +118,21 @@ class LiveFigure(anywidget.AnyWidget):
         super().close()
 
     def _open(self) -> bool:
-        return not self._attached or self._sent - self._acked < self._window
+        return not self._attached or self._sent - self._acked < WINDOW
 
     def _take(self) -> tuple[int, Packed] | None:
-        """A number and the newest spec to send, if it is news and the page can take it."""
+        """A number and the newest spec to send, if it was not sent yet and the page can take it."""
         with self._changed:
             now = time.monotonic()
-            ready = self._open() or now - self._heard > STALL_S
-            if not (self._attached and self._news and self._packed and ready):
+            ready = self._open() or now - self._active > STALL_S
+            if not (self._attached and self._unsent and self._packed and ready):
                 return None
-            self._sent, self._heard, self._news = self._sent + 1, now, False
+            self._sent, self._active, self._unsent = self._sent + 1, now, False
             return self._sent, self._packed
 
     def _acknowledge(self, n: int) -> None:
         with self._changed:
-            self._heard = time.monotonic()
+            self._active = time.monotonic()
             self._acked = max(self._acked, min(n, self._sent))
             self._attached = True
             self._changed.notify_all()
@@ -128,7 +145,7 @@ class LiveFigure(anywidget.AnyWidget):
         """
         with self._changed:
             self._acked = self._sent
-            self._attached = self._news = True
+            self._attached = self._unsent = True
         _send([self])
         with self._changed:
             self._attached = not gone
@@ -156,7 +173,7 @@ def show_together(specs: Mapping[LiveFigure, Any]) -> None:
     packed = {figure: pack(spec) for figure, spec in specs.items()}
     for figure, (spec, buffers) in packed.items():
         with figure._changed:
-            figure._packed, figure._news = (spec, buffers), True
+            figure._packed, figure._unsent = (spec, buffers), True
     _send(packed)
 
 

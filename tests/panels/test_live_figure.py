@@ -1,7 +1,11 @@
 """LiveFigure without a browser: the page is a list of messages and answers as a real one does."""
 
+import base64
 import gzip
 import json
+import re
+import shutil
+import subprocess
 import threading
 
 import numpy as np
@@ -54,6 +58,7 @@ class Page:
 
 @pytest.fixture
 def page(monkeypatch):
+    monkeypatch.setattr(live_figure, "WINDOW", 6)  # the narrowest: every number below is small
     return Page(monkeypatch)
 
 
@@ -121,7 +126,7 @@ def test_a_reloaded_page_gets_the_last_spec_again_though_it_was_acknowledged(pag
 
 
 def test_no_more_than_the_window_travels_unacknowledged(page):
-    figure = LiveFigure(window=6)
+    figure = LiveFigure()
     page.ready(figure)
     for i in range(20):
         figure.show(line([i]))
@@ -131,7 +136,7 @@ def test_no_more_than_the_window_travels_unacknowledged(page):
 
 
 def test_an_acknowledgement_lets_the_newest_frame_out_and_drops_those_between(page):
-    figure = LiveFigure(window=6)
+    figure = LiveFigure()
     page.ready(figure)
     for i in range(20):
         figure.show(line([i]))
@@ -142,7 +147,7 @@ def test_an_acknowledgement_lets_the_newest_frame_out_and_drops_those_between(pa
 
 
 def test_wait_ends_when_another_thread_acknowledges(page):
-    figure = LiveFigure(window=6)
+    figure = LiveFigure()
     page.ready(figure)
     for i in range(6):
         figure.show(line([i]))
@@ -155,7 +160,7 @@ def test_wait_ends_when_another_thread_acknowledges(page):
 
 @pytest.mark.parametrize("word", [{"ready": "other"}, {"gone": "view"}])
 def test_wait_ends_when_a_view_comes_or_goes(page, word):
-    figure = LiveFigure(window=6)
+    figure = LiveFigure()
     page.ready(figure)
     for i in range(9):
         figure.show(line([i]))
@@ -166,7 +171,7 @@ def test_wait_ends_when_a_view_comes_or_goes(page, word):
 
 
 def test_closing_ends_a_wait(page):
-    figure = LiveFigure(window=6)
+    figure = LiveFigure()
     page.ready(figure)
     for i in range(6):
         figure.show(line([i]))
@@ -177,7 +182,7 @@ def test_closing_ends_a_wait(page):
 
 
 def test_a_late_or_foreign_acknowledgement_does_not_widen_the_window(page):
-    figure = LiveFigure(window=6)
+    figure = LiveFigure()
     page.ready(figure)
     page.ack(figure, 1000)
     page.answer(figure, acks={"a figure of an earlier kernel": 3})
@@ -208,7 +213,7 @@ def test_when_one_of_two_views_goes_the_other_speaks_up(page):
 
 
 def test_a_silent_page_is_asked_with_one_frame_at_a_time_and_recovers(page, clock):
-    figure = LiveFigure(window=6)
+    figure = LiveFigure()
     page.ready(figure)
     for i in range(10):
         figure.show(line([i]))
@@ -223,7 +228,7 @@ def test_a_silent_page_is_asked_with_one_frame_at_a_time_and_recovers(page, cloc
 
 
 def test_several_figures_share_one_message_and_one_acknowledgement(page):
-    a, b, hidden = LiveFigure(window=6), LiveFigure(window=6), LiveFigure()
+    a, b, hidden = LiveFigure(), LiveFigure(), LiveFigure()
     page.ready(a)
     page.ready(b)
     for i in range(6):
@@ -249,7 +254,7 @@ def test_a_spec_that_cannot_be_packed_changes_no_figure(page):
 
 
 def test_many_threads_lose_no_last_frame(page):
-    figure = LiveFigure(window=6)
+    figure = LiveFigure()
     page.ready(figure)
     threads = [
         threading.Thread(target=lambda: [figure.show(line([i])) for i in range(50)])
@@ -292,10 +297,91 @@ def test_plotly_js_travels_on_demand_zipped_and_not_in_the_state(page):
     assert len(zipped) < 2e6
 
 
-@pytest.mark.parametrize("window", [0, 5])
-def test_a_window_narrower_than_the_acknowledgements_is_refused(window):
-    with pytest.raises(ValueError, match="for example 12"):
-        LiveFigure(window=window)
+# -- the page's module -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def node():
+    """Node, or the one that Playwright brings."""
+    driver = pytest.importorskip("playwright._impl._driver")
+    return shutil.which("node") or driver.compute_driver_executable()[0]
+
+
+def test_its_parts_make_one_module_that_needs_no_other():
+    module = live_figure.page_module()
+    assert not re.findall(r"^import .*", module, re.MULTILINE)
+    assert re.findall(r"^export \w+", module, re.MULTILINE) == ["export default"]
+    assert set(live_figure.PARTS) == {path.stem for path in live_figure.PAGE.iterdir()}
+    names = re.findall(r"^(?:const|let|(?:async )?function) (\w+)", module, re.MULTILINE)
+    assert len(names) == len(set(names)), "two parts use one name at the top"
+
+
+def test_the_parts_import_only_from_those_before_them():
+    for i, part in enumerate(live_figure.PARTS):
+        text = (live_figure.PAGE / f"{part}.js").read_text(encoding="utf-8")
+        assert set(re.findall(r'from "\./(\w+)\.js"', text)) <= set(live_figure.PARTS[:i])
+
+
+def test_it_is_valid_javascript(node, tmp_path):
+    (tmp_path / "live_figure.mjs").write_text(live_figure.page_module(), encoding="utf-8")
+    checked = subprocess.run(
+        [node, "--check", tmp_path / "live_figure.mjs"], capture_output=True, text=True, timeout=60
+    )
+    assert checked.returncode == 0, checked.stderr
+
+
+REVIVE = """
+import { readFileSync } from "node:fs";
+import { revive, withoutData } from "./specs.mjs";
+const { spec, buffers } = JSON.parse(readFileSync(0));
+const views = buffers.map((text) => new DataView(Uint8Array.from(Buffer.from(text, "base64")).buffer));
+const plain = (key, value) => (ArrayBuffer.isView(value) ? Array.from(value) : value);
+console.log(JSON.stringify([revive(spec, views), JSON.stringify(spec, withoutData)], plain));
+"""
+
+
+def in_the_page(node, folder, spec):
+    """A spec as the page's own code reads it from the wire, and the key of its frame."""
+    shutil.copy(live_figure.PAGE / "specs.js", folder / "specs.mjs")
+    (folder / "revive.mjs").write_text(REVIVE, encoding="utf-8")
+    packed, buffers = pack(spec)
+    wire = json.dumps({"spec": packed, "buffers": [base64.b64encode(b).decode() for b in buffers]})
+    ran = subprocess.run(
+        [node, folder / "revive.mjs"], input=wire, capture_output=True, text=True, timeout=60
+    )
+    assert ran.returncode == 0, ran.stderr
+    return json.loads(ran.stdout)
+
+
+def test_the_page_reads_what_was_packed(node, tmp_path):
+    z = np.arange(6, dtype=">f8").reshape(2, 3)
+    spec = {
+        "data": [
+            {"type": "heatmap", "z": z, "x": np.array([0, 2**40])},
+            {"type": "scatter", "y": [1.5, None], "x": np.array([1, 2], np.int64), "name": "π"},
+            {"type": "bar", "y": np.array([True, False]), "x": z[:, 0]},
+        ],
+        "layout": {"height": 200},
+    }
+    (back, _) = in_the_page(node, tmp_path, spec)
+    assert back == {
+        "data": [
+            {"type": "heatmap", "z": [[0, 1, 2], [3, 4, 5]], "x": [0, 2**40]},
+            {"type": "scatter", "y": [1.5, None], "x": [1, 2], "name": "π"},
+            {"type": "bar", "y": [1, 0], "x": [0, 3]},
+        ],
+        "layout": {"height": 200},
+    }
+
+
+def test_frames_that_differ_only_in_numbers_have_one_key(node, tmp_path):
+    def key(y, title="loss", name="a"):
+        spec = {"data": [{"y": y, "name": name}], "layout": {"title": {"text": title}}}
+        return in_the_page(node, tmp_path, spec)[1]
+
+    assert key(np.array([1.0])) == key(np.array([2.0, 3.0]))
+    assert key([1.0]) == key([2.0, 3.0])
+    assert len({key([1.0]), key([1.0], title="accuracy"), key([1.0], name="b")}) == 3
 
 
 # -- packing ---------------------------------------------------------------------------------------
