@@ -236,7 +236,7 @@ def test_package_has_an_upper_bound(package: str):
 
 
 def page_sources() -> list[Path]:
-    return sorted((ROOT / "labkit" / "panels").glob("*.js"))
+    return sorted((ROOT / "labkit" / "panels").rglob("*.js"))
 
 
 def test_plotly_js_has_what_the_canvas_reads():
