@@ -119,6 +119,7 @@ class Used(NamedTuple):
 USED = [
     Used("ai_edge_litert.interpreter:Interpreter._get_ops_details", "deploy.runtimes.litert", ""),
     Used("IPython.core.history:HistoryManager.outputs", "warm.stream"),
+    Used("ipykernel.comm.comm:BaseComm._reply_subshell_for", "panels.comms", "data, default"),
     Used("ipykernel.ipkernel:sys", "warm.kernel"),
     Used("ipykernel.kernelapp:IPKernelApp.parent_handle", "warm.kernel"),
     Used("modelopt.torch.quantization.conversion:print", "vision.finetuning.quantized"),

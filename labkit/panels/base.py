@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.core.executors import SynchronousExecutor, ThreadExecutor
 from labkit.figures.base import Spec
+from labkit.panels.comms import handle_in_order
 from labkit.panels.edits import Edits
 from labkit.panels.job import Job
 from labkit.panels.markup import alert, problem, write
@@ -118,6 +119,7 @@ class Panel(ABC):
         self.live: dict[str, LiveFigure] = {name: LiveFigure() for name in self.pictures}
         self.painter = Painter(self._frame, self._tell, self._streaming, self._fail)
         self.widget: ipywidgets.Widget = self._layout(list(self._controls()))
+        handle_in_order(self.widget)
         self.fill()
         self.paint()
 
@@ -164,10 +166,12 @@ class Panel(ABC):
 
         Where it raises, the error is shown and the controls go back to what is in force.
         """
+        handle_in_order(widget)
         widget.observe(self.guard(lambda change: handler(change["new"])), "value")
 
     def on_click(self, button: Any, handler: Callable[[], object]) -> None:
         """Call `handler` at each click."""
+        handle_in_order(button)
         button.on_click(self.guard(lambda _button: handler()))
 
     def make_buttons(self, *actions: Action) -> dict[str, Any]:

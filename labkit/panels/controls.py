@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from labkit.core.parameters import Parameter, parameters, parse
 from labkit.panels import parts
+from labkit.panels.comms import handle_in_order
 from labkit.panels.edits import Edits
 from labkit.panels.entry_arguments import EntryArguments
 from labkit.panels.fields import STYLE, WIDTH, control, show
@@ -141,6 +142,7 @@ class Controls(Generic[Description]):
             self._fill()
 
         guarded = self._edits.guard(edited, alert=self._alert, restore=self._fill)
+        handle_in_order(widget)
         widget.observe(guarded, "value")
 
     def _edited(self, name: str, value: Any) -> Description:

@@ -22,10 +22,10 @@ import numpy as np
 import traitlets
 
 WINDOW = 12
-"""Frames that may travel unacknowledged. The page acknowledges every sixth, and from six on would wait."""
+"""Frames that may travel unacknowledged. The page acknowledges every sixth."""
 
 STALL_S = 2.0
-"""A view that has acknowledged nothing for this long is sent one frame more, and waited for again."""
+"""A view that has acknowledged nothing for this long is sent one frame more."""
 
 PAGE = Path(__file__).with_name("live_figure_page")
 """The JavaScript of the page: ES modules, which an editor and a test can load one by one."""

@@ -334,7 +334,8 @@ REVIVE = """
 import { readFileSync } from "node:fs";
 import { revive, withoutData } from "./specs.mjs";
 const { spec, buffers } = JSON.parse(readFileSync(0));
-const views = buffers.map((text) => new DataView(Uint8Array.from(Buffer.from(text, "base64")).buffer));
+const bytes = (text) => Uint8Array.from(Buffer.from(text, "base64"));
+const views = buffers.map((text) => new DataView(bytes(text).buffer));
 const plain = (key, value) => (ArrayBuffer.isView(value) ? Array.from(value) : value);
 console.log(JSON.stringify([revive(spec, views), JSON.stringify(spec, withoutData)], plain));
 """
