@@ -18,7 +18,7 @@ from typing import Any
 
 def handle_in_order(widget: Any) -> None:
     """Have what the page says to a widget, and to those inside it, handled as it was sent."""
-    comm = getattr(widget, "comm", None)
+    comm: Any = getattr(widget, "comm", None)
     if hasattr(comm, "_reply_subshell_for"):
         comm._reply_subshell_for = _where_it_was_sent
     for child in getattr(widget, "children", ()):
