@@ -1,4 +1,4 @@
-"""A panel answers while a cell computes, and hears what was done in the order it was done."""
+"""A panel answers while a cell computes."""
 
 from __future__ import annotations
 
