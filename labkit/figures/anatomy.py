@@ -28,12 +28,13 @@ CHANGES = {
 
 
 @figure
-def tensors_by_depth(tensors: Sequence[TensorInfo], *, buffers: bool = False) -> Spec:
+def tensors_by_depth(tensors: Sequence[TensorInfo]) -> Spec:
     """Every tensor of a network: count, std, norm, sparsity and effective rank by depth.
+
+    Buffers are hidden until their name in the legend is clicked.
 
     Args:
         tensors: from `labkit.weights.anatomy`.
-        buffers: whether buffers are in sight; else the legend brings them in.
     """
     rows = []
     for info in tensors:
@@ -46,20 +47,19 @@ def tensors_by_depth(tensors: Sequence[TensorInfo], *, buffers: bool = False) ->
         layers=[info.place for info in tensors],
         log=("count", "std", "norm"),
         shares=("sparsity", "used rank"),
-        hidden=() if buffers else ("buffer",),
-        untold=("used rank",),
+        hidden=("buffer",),
+        no_hover=("used rank",),
     )
 
 
 @figure
-def changes_by_depth(changes: Sequence[Change], *, buffers: bool = True) -> Spec:
-    """How far every tensor, or layer, moved, and in which direction, by depth.
+def changes_by_depth(changes: Sequence[Change]) -> Spec:
+    """How far every tensor, or layer, moved and in which direction, by depth.
 
-    A cross at the lower edge did not move at all.
+    A tensor that did not move at all is a cross at the lower edge.
 
     Args:
         changes: a `Comparison`, or its `layers`.
-        buffers: whether buffers are in sight; else the legend brings them in.
     """
     rows = [{**change.row(), "angle": change.angle} for change in changes]
     return by_depth.spec(
@@ -68,5 +68,4 @@ def changes_by_depth(changes: Sequence[Change], *, buffers: bool = True) -> Spec
         label="layer" if rows and "layer" in rows[0] else "tensor",
         layers=[change.place for change in changes],
         log=("relative",),
-        hidden=() if buffers else ("buffer",),
     )

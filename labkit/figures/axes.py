@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from labkit.figures import theme
 from labkit.figures.base import nice
-from labkit.training.history import History, Mark
+
+if TYPE_CHECKING:
+    from labkit.training.history import History, Mark
 
 Dict = dict[str, Any]
 
@@ -16,7 +19,7 @@ STEP = "step (weight updates)"
 
 
 def axis(title: str, span: Sequence[float] | None = None, **more: Any) -> Dict:
-    """A linear axis: its title says what and in which unit."""
+    """A linear axis; the title names the quantity and its unit."""
     found: Dict = {
         "title": {"text": title, "standoff": 8},
         "automargin": False,
@@ -58,8 +61,8 @@ def _label(value: float) -> str:
 def horizon(histories: Iterable[History], steps: int | None = None) -> int:
     """Where the step axis ends.
 
-    It is the recipe's number of steps (`steps`, or what the history says about itself), or
-    further where a run went further; a run that has ended early is shown as long as it was.
+    It is the recipe's number of steps (`steps`, or the one that the history recorded), or more
+    where a run is longer; the axis of a run that ended early ends soon after its last step.
     """
     return max((_end(history, steps) for history in histories), default=1)
 
@@ -84,11 +87,12 @@ def step_axis(end: int, **more: Any) -> Dict:
 
 
 def events(histories: Iterable[History], end: int, layout: Dict) -> Dict:
-    """What happened during runs: lines across the plot, and words above it.
+    """What happened during runs: lines across the plot, and labels above it.
 
-    A mark (`lr 0.01 → 0.1`) is a dotted line; marks closer than a few per cent of the axis,
-    as a dragged slider leaves them, become one. A run that ended early has a line where it
-    ended. Words that would run into others are left out; hovering over the rest tells all.
+    A mark (`lr 0.01 → 0.1`) is a dotted line. Marks closer than a few per cent of the axis,
+    which a dragged slider leaves, are joined. A run that ended early has a line where it
+    ended. Labels that would overlap others are left out; hovering over a label shows the
+    whole message.
 
     Args:
         histories: the runs.
@@ -118,7 +122,7 @@ def events(histories: Iterable[History], end: int, layout: Dict) -> Dict:
         line = {"color": color, "width": 1, "dash": dash}
         ends = {"x0": step, "x1": step, "y0": 0, "y1": 1}
         shapes.append({"type": "line", "xref": "x", "yref": "paper", "line": line, **ends})
-        half = 0.0068 * len(short) * end  # of the words' width, in a figure 560 pixels wide
+        half = 0.0068 * len(short) * end  # of the label's width, in a figure 560 pixels wide
         middle = min(max(step, half), end - half)
         if all(middle + half < low or middle - half > high for low, high in taken):
             taken.append((middle - half, middle + half))
@@ -144,7 +148,7 @@ def merge(marks: Sequence[Mark], gap: float) -> list[Mark]:
             name, _, after = mark.text.partition(" → ")
             same = bool(after) and before.split(" ")[0] == name.split(" ")[0]
             text = f"{before} → {after}" if same else f"{joined[-1].text}, {mark.text}"
-            joined[-1] = Mark(mark.step, text)
+            joined[-1] = replace(mark, text=text)
         else:
             joined.append(mark)
     return joined

@@ -14,7 +14,7 @@ from labkit.figures.base import Spec, figure, limits
 if TYPE_CHECKING:
     from labkit.toys.gradients.backprop import Number, Pass
 
-GRADIENT = "#B0609E"  # reads on white and on black; no sign of a weight has it
+GRADIENT = "#B0609E"  # readable on white and on black, and unlike the colours of weights
 # Fills that carry white text.
 _FILLS = {1: "#0072B2", -1: "#B95600", 0: "#6B6B6B"}
 _EMPTY = "rgba(128,128,128,0.25)"
@@ -23,18 +23,18 @@ _NODES = {
     "x1": (_X, 1.0), "x2": (_X, -1.0), "z1": (_Z, 1.0), "z2": (_Z, -1.0),
     "a1": (_A, 1.0), "a2": (_A, -1.0), "y": (_Y, 0.0), "loss": (_L, 0.0),
 }  # fmt: skip
-# name, from, to, where its label stands along it
+# name, from, to, where along the edge its label is
 _EDGES = (
     ("w11", "x1", "z1", 0.5), ("w21", "x1", "z2", 0.26),
     ("w12", "x2", "z1", 0.26), ("w22", "x2", "z2", 0.5),
     ("v1", "a1", "y", 0.5), ("v2", "a2", "y", 0.5),
 )  # fmt: skip
 _BIASES = {"b1": ("z1", 1), "b2": ("z2", -1), "c": ("y", 1)}
-# Half of what a label covers of a slanting edge: of a steep one less than of a flat one.
+# Half the part of a slanting edge that its label covers: less of a steep one.
 _GAP = {"w21": 0.13, "w12": 0.13, "v1": 0.21, "v2": 0.21}
 _LINE = 0.17  # from one line of text to the next
-_STUB = 0.62  # how far from its unit a bias stands
-# Plotly takes away a text that becomes empty, and does not bring it back.
+_STUB = 0.62  # from a unit to its bias
+# Plotly removes a text that becomes empty, and does not restore it later.
 NOTHING = "\u00a0"
 _FORWARD = ("hidden", "output", "error")
 _BACK = ("back_output", "back_hidden", "back_inputs")
@@ -58,7 +58,7 @@ def backward_pass(
     Args:
         trace: the pass.
         stage: one of `labkit.toys.gradients.backprop.STAGES`.
-        caption: a headline; nothing is written without one.
+        caption: a headline above the picture, if any.
         moved: the new weights, for the stages `step` and `again` (`trace.step(lr)`).
         again: the pass with the new weights, for the stage `again`.
     """
@@ -99,7 +99,7 @@ def _label(trace: Pass, stage: str) -> str:
 
 
 def _short(value: float) -> str:
-    """Few enough characters for a circle."""
+    """A number short enough for a circle."""
     if abs(value) >= 1000 or 0 < abs(value) < 0.0005:
         return f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
     text = f"{value:.3f}" if abs(value) < 10 else f"{value:.4g}"
@@ -111,7 +111,7 @@ def _sign(value: float) -> int:
 
 
 def _lines(trace: Pass) -> list[dict[str, Any]]:
-    """The edges, each as wide as its weight is large, with a gap where its label stands."""
+    """The edges, each as wide as its weight is large, with a gap where its label is."""
     lines = []
     largest = max(1.0, *(abs(v) for v in trace.network.weights.values()))
     for name, source, end, at in _EDGES:
@@ -133,7 +133,7 @@ def _line(
     at: float | None,
 ) -> dict[str, Any]:
     half = _GAP.get(name)
-    places = [0.0, 1.0]  # its label, if any, stands beside it
+    places = [0.0, 1.0]  # its label, if any, is beside it
     if half is not None and at is not None:
         places[1:1] = [at - half, np.nan, at + half]
     t = np.array(places)
@@ -206,7 +206,7 @@ def _circles(trace: Pass, known: set[str], new: set[str]) -> dict[str, Any]:
 
 
 def _names(trace: Pass, known: set[str]) -> dict[str, Any]:
-    """What the circles are called, beyond them; and the activation between z and a."""
+    """The names of the circles, and the activation function between z and a."""
     above = {"x1": 1, "z1": 1, "a1": 1, "x2": -1, "z2": -1, "a2": -1, "y": -1, "loss": 1}
     places, words, hovers = [], [], []
     for name, side in above.items():
@@ -268,7 +268,7 @@ def _gradients(trace: Pass, known: set[str], new: set[str]) -> dict[str, Any]:
 
 
 def _target(shown: Pass, before: Pass, known: set[str], again: bool) -> dict[str, Any]:
-    """Beside the output: what was wanted; beside the loss: the error, and the loss before."""
+    """Beside the output: the target; beside the loss: the error, and the loss before."""
     words, hovers = [f"target {_short(shown['t'])}"], [shown.numbers["t"].text]
     error = f"error {_short(shown['error'])}" if "error" in known else NOTHING
     earlier = f"loss before: {_short(before.loss)}" if again else NOTHING

@@ -1,4 +1,4 @@
-"""What every figure is made with: the decorator, and numpy helpers that never loop over steps."""
+"""The decorator that makes a figure, and numpy helpers that never loop over steps."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ POINTS = 256  # the most points of one line; thinning leaves between half and al
 class Builder(Generic[P]):
     """A figure: call it for a `go.Figure`, or `.spec(...)` for the plain dict.
 
-    The dict is what the live painter takes, many times a second: it costs no validation.
+    The dict is what the live painter takes, many times a second: plotly does not validate it.
     """
 
     def __init__(self, build: Callable[P, Spec]) -> None:
@@ -44,7 +44,7 @@ def figure(build: Callable[P, Spec]) -> Builder[P]:
 
 
 def thin(count: int, most: int = POINTS) -> np.ndarray:
-    """At most `most + 1` indices into `count` points, first and last among them.
+    """At most `most + 1` indices into `count` points, the first and the last included.
 
     The stride is a power of two, so points stay where they are until it doubles.
     """
@@ -63,7 +63,7 @@ def finite(values: np.ndarray) -> np.ndarray:
 
 
 def positive(values: np.ndarray) -> np.ndarray:
-    """What a log axis can show: finite and above zero; NaN elsewhere."""
+    """The values that a log axis can show (finite and above zero); NaN elsewhere."""
     values = finite(values)
     values[~(values > 0)] = np.nan
     return values
@@ -72,8 +72,8 @@ def positive(values: np.ndarray) -> np.ndarray:
 def smooth(values: np.ndarray, window: int, most: int = POINTS) -> tuple[np.ndarray, np.ndarray]:
     """A trailing mean over about `window` values, at the indices of `thin(len(values))`.
 
-    Returns the indices and the means. Infinities and NaN do not count; a window without
-    a finite value is NaN.
+    Returns the indices and the means. Infinities and NaN do not count; the mean of a
+    window without a finite value is NaN.
     """
     index = thin(len(values), most)
     good = np.isfinite(values)

@@ -1,4 +1,4 @@
-"""What a detector finds against the bits of its weights, a line per scheme."""
+"""A detector's mAP against the bits of its weights, a line per scheme."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def bits_curve(
 
     Args:
         curves: scheme -> (bits, mAP in 0 to 1) in any order.
-        float32: mAP before anything was rounded, as a dotted line.
-        bits: what the axis has in any case.
+        float32: mAP without quantization, as a dotted line.
+        bits: those that the axis shows even where no curve has them.
         now: the point to mark.
         what: which mAP.
         height: in pixels.
     """
-    met = {one for points in curves.values() for one, _ in points} | set(bits)
-    places = [one for one in ORDER if one in met or (now and one == now[0])]
+    present = {one for points in curves.values() for one, _ in points} | set(bits)
+    places = [one for one in ORDER if one in present or (now and one == now[0])]
     labels = [str(one) for one in places]
     known = {
         name: [(str(one), score) for one, score in sorted(points, key=lambda p: ORDER.index(p[0]))]

@@ -1,4 +1,4 @@
-"""Many tensors in order of depth: a dot each, a row of panels, one number a panel."""
+"""Tensors in order of depth: a dot for each tensor, a panel for each number."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from labkit.figures.base import Spec, figure
 from labkit.figures.overview import as_number, places, span_of
 
 PANEL, BETWEEN = 96, 16  # pixels
-APART = 0.03  # of the width: names of layers nearer to each other are left out
+APART = 0.03  # share of the width: of layer names closer than this, one is left out
 
 
 @figure
@@ -25,28 +25,26 @@ def by_depth(
     *,
     label: str,
     layers: Sequence[str],
-    group: str = "kind",
     log: Sequence[str] = (),
     hidden: Sequence[str] = (),
     shares: Sequence[str] = (),
-    untold: Sequence[str] = (),
+    no_hover: Sequence[str] = (),
 ) -> Spec:
-    """A table of tensors, from the first layer to the last: a dot a tensor in every panel.
+    """A table of tensors, from the first layer to the last: a dot per tensor in every panel.
 
-    Tensors of one module stand at one place, modules of one layer between two lines. On a
-    log panel a zero is a cross at the lower edge; what is not finite is left out. Hovering
-    over a dot tells the whole row.
+    Tensors of one module share a place, and modules of one layer lie between two lines. A
+    colour stands for a kind of tensor. On a log panel a zero is a cross at the lower edge;
+    what is not finite is left out. Hovering over a dot shows the whole row.
 
     Args:
-        rows: the table, in order of depth.
+        rows: the table, in order of depth; its column `kind` chooses the colour.
         panels: which of its columns to show, and the title of each.
         label: the column that names the tensor.
         layers: the layer of each row.
-        group: the column that chooses the colour.
         log: the columns on a log axis.
-        hidden: groups that are shown only once their name in the legend is clicked.
+        hidden: kinds that are not shown until their name in the legend is clicked.
         shares: the columns from 0 to 1.
-        untold: the columns that a hover leaves out.
+        no_hover: the columns that the hover text leaves out.
     """
     names = [str(row[label]) for row in rows]
     modules = [name.rpartition(".")[0] or name for name in names]
@@ -54,17 +52,17 @@ def by_depth(
     order.sort(key=lambda pair: list(dict.fromkeys(layers)).index(pair[0]))
     place = {pair: x for x, pair in enumerate(order)}
     x = np.array([place[pair] for pair in zip(layers, modules, strict=True)], np.float64)
-    groups = list(dict.fromkeys(str(row.get(group, "")) for row in rows))
-    told = [_told({k: v for k, v in row.items() if k not in untold}) for row in rows]
+    kinds = list(dict.fromkeys(str(row.get("kind", "")) for row in rows))
+    hovers = [_hover({k: v for k, v in row.items() if k not in no_hover}) for row in rows]
     count = len(panels)
     height = 30 + 52 + count * PANEL + (count - 1) * BETWEEN
-    layout = theme.layout(", ".join(panels.values()), height=height, legend=len(groups) > 1)
+    layout = theme.layout(", ".join(panels.values()), height=height, legend=len(kinds) > 1)
     layout["margin"] = {**theme.MARGIN, "t": 34, "b": 48, "l": 84}
     inner = count * PANEL + (count - 1) * BETWEEN
     layout["legend"] = {**theme.LEGEND, "y": 1 + 6 / inner}
     ticks, words, between = _layers(order)
     span = [-0.8, len(order) - 0.2]
-    colors = dict(zip(groups, theme.CATEGORIES, strict=False))
+    colors = dict(zip(kinds, theme.CATEGORIES, strict=False))
     data = [_legend(which, color, which in hidden) for which, color in colors.items()]
     for k, (column, title) in enumerate(panels.items()):
         suffix = "" if k == 0 else str(k + 1)
@@ -91,7 +89,7 @@ def by_depth(
             showgrid=False,
         )
         for which, color in colors.items():
-            mine = [i for i, row in enumerate(rows) if str(row.get(group, "")) == which]
+            mine = [i for i, row in enumerate(rows) if str(row.get("kind", "")) == which]
             y, symbols = places(values[mine], ends, column in log)
             shown = np.isfinite(values[mine])
             data.append(
@@ -109,7 +107,7 @@ def by_depth(
                     "cliponaxis": False,
                     "marker": {"color": color, "size": 6, "symbol": symbols, "opacity": 0.8},
                     "customdata": [names[i] for i in mine],
-                    "text": [told[i] for i in mine],
+                    "text": [hovers[i] for i in mine],
                     "hovertemplate": "%{text}<extra></extra>",
                 }
             )
@@ -123,7 +121,7 @@ def by_depth(
 
 
 def _legend(name: str, color: str, hidden: bool) -> dict[str, Any]:
-    """An entry of the legend: a dot, whatever stands for the group's first tensor."""
+    """An entry of the legend: a circle, even where the first tensor is a cross."""
     return {
         "type": "scatter",
         "mode": "markers",
@@ -137,7 +135,7 @@ def _legend(name: str, color: str, hidden: bool) -> dict[str, Any]:
     }
 
 
-def _told(row: Mapping[str, Any]) -> str:
+def _hover(row: Mapping[str, Any]) -> str:
     """All facts of a row, a line each; the first is its name."""
     facts = [f"{key} {show(value)}" for key, value in row.items() if value != ""]
     first = next(iter(row.values()), "")

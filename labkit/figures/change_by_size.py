@@ -25,7 +25,7 @@ def change_by_size(changes: Sequence[Change], *, height: int = theme.HEIGHT) -> 
 
     Args:
         changes: from `labkit.weights.compare`, in order of depth. Those that did not move, or
-            were all zero before, have no place here.
+            were all zero before, are left out.
         height: in pixels.
     """
     moved = [c for c in changes if np.isfinite(c.relative) and c.relative > 0 and c.count]

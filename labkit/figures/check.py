@@ -1,4 +1,4 @@
-"""A learner's optimizer beside torch's: one weight, two ways."""
+"""A learner's optimizer beside torch's: one weight over the steps, as each moves it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from labkit.figures.base import Spec, figure, finite, limits, thin
 def step_check(
     yours: np.ndarray, theirs: np.ndarray, name: str, first: int | None, *, height: int = 260
 ) -> Spec:
-    """One weight over the steps, as a learner's function and as torch's optimizer made it.
+    """One weight over the steps, as a learner's function and as torch's optimizer moved it.
 
     Args:
         yours, theirs: the weight after each step, `(steps + 1,)` each.
-        name: what the other is called.
+        name: of the reference optimizer, for the legend.
         first: the first step that differs, or None.
         height: in pixels.
     """

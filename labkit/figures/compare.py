@@ -14,7 +14,7 @@ from labkit.figures.base import Spec, extent, figure, finite, limits, thin
 
 @figure
 def schedule_curve(factors: np.ndarray | Mapping[str, np.ndarray], *, lr: float = 1.0) -> Spec:
-    """How schedules move the learning rate.
+    """The learning rate of one or several schedules over the steps.
 
     Args:
         factors: one schedule's factor at each step (`schedules.factors`), or several by name.

@@ -1,4 +1,4 @@
-"""How detections go as weights are damaged: mean average precision against the amount."""
+"""A detector's mean average precision (mAP) as its weights are damaged."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from labkit.figures.score_lines import score_lines
 
 Curve = Sequence[tuple[float, float]]
 
+SCORE = "mAP50"
+
 
 @figure
 def damage_curve(
@@ -23,18 +25,16 @@ def damage_curve(
     unit: str = "amount of damage",
     span: tuple[float, float] | None = None,
     now: tuple[float, float] | None = None,
-    what: str = "mAP50",
     height: int = 300,
 ) -> Spec:
-    """mAP against the amount of damage, a line per kind or place of it.
+    """mAP50 against the amount of damage, a line per kind of damage or per layer.
 
     Args:
-        curves: name -> (amount, mAP in 0 to 1) in any order.
-        undamaged: mAP before, as a dotted line.
+        curves: name -> (amount, mAP50 in 0 to 1) in any order.
+        undamaged: mAP50 before, as a dotted line.
         unit: what the amount is, for the axis.
         span: the axis' limits; by default they hold all amounts.
         now: the point to mark.
-        what: which mAP.
         height: in pixels.
     """
     amounts = [x for curve in curves.values() for x, _ in curve]
@@ -47,12 +47,12 @@ def damage_curve(
         ends=(low, high),
         now=now,
         at="%{x:.3g}",
-        what=what,
+        what=SCORE,
     )
     room = 0.03 * (high - low)
-    layout = theme.layout(f"{what} against {unit}", height=height)
+    layout = theme.layout(f"{SCORE} against {unit}", height=height)
     layout["xaxis"] = axis(unit, [low - room, high + room])
-    layout["yaxis"] = axis(what, [-0.03, 1.03])
+    layout["yaxis"] = axis(SCORE, [-0.03, 1.03])
     return {"data": data, "layout": layout}
 
 
@@ -62,16 +62,14 @@ def damage_by_layer(
     *,
     undamaged: float,
     title: str = "",
-    what: str = "mAP50",
     height: int = 300,
 ) -> Spec:
-    """mAP after the same damage to one layer at a time: which layers can be spared.
+    """mAP50 after the same damage to one layer at a time: which layers matter most.
 
     Args:
-        layers: name -> mAP in 0 to 1, from the input to the output.
-        undamaged: mAP before, as a dotted line.
+        layers: name -> mAP50 in 0 to 1, from the input to the output.
+        undamaged: mAP50 before, as a dotted line.
         title: what was done, for the axis.
-        what: which mAP.
         height: in pixels.
     """
     names = list(layers)
@@ -82,7 +80,7 @@ def damage_by_layer(
             "x": names,
             "y": np.array(list(layers.values()), np.float64),
             "marker": {"color": theme.POSITIVE, "line": {"width": 0}},
-            "hovertemplate": f"%{{x}}: {what} %{{y:.3f}}<extra></extra>",
+            "hovertemplate": f"%{{x}}: {SCORE} %{{y:.3f}}<extra></extra>",
         },
         {
             "type": "scatter",
@@ -91,11 +89,11 @@ def damage_by_layer(
             "x": names,
             "y": np.full(len(names), undamaged),
             "line": {"color": theme.INK, "width": 1.5, "dash": "dot"},
-            "hovertemplate": f"undamaged: {what} %{{y:.3f}}<extra></extra>",
+            "hovertemplate": f"undamaged: {SCORE} %{{y:.3f}}<extra></extra>",
         },
     ]
-    layout = theme.layout(f"{what} by damaged layer", height=height)
+    layout = theme.layout(f"{SCORE} by damaged layer", height=height)
     layout["margin"] = {**layout["margin"], "b": 90}
     layout["xaxis"] = axis(title or "damaged layer", type="category", tickangle=-50)
-    layout["yaxis"] = axis(what, [0, 1.03])
+    layout["yaxis"] = axis(SCORE, [0, 1.03])
     return {"data": data, "layout": layout}

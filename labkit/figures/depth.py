@@ -1,4 +1,4 @@
-"""By depth: what passes through a network, layer by layer, at one moment."""
+"""Signals by depth: what passes through a network, layer by layer, at one moment."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ ROOM = 2.0  # decades that an axis of sizes shows at least: a flat line must loo
 def distribution_by_depth(
     layers: Mapping[str, np.ndarray], *, what: str = "activation", height: int = theme.HEIGHT
 ) -> Spec:
-    """How the numbers of each layer are distributed, as one shape a layer, from left to right.
+    """How the numbers of each layer are distributed: one shape per layer, from left to right.
 
     A shape is as wide as the square root of the share of numbers at that height, so that
-    the rest stays visible beside a spike (half of what a ReLU puts out is 0). Where all
+    the rest stays visible beside a spike (half of a ReLU's outputs are 0). Where all
     numbers of a layer are the same, its shape is a flat dash. Once numbers pass `LINEAR`,
     the axis shows sign(v)·log10(1 + |v|), labelled with v.
 
     Args:
         layers: the numbers of each layer, of any shape, by name, from input to output.
-            Those that are not finite are not counted, and hovering tells their share.
-        what: the numbers' name, for the axis.
+            Those that are not finite are not counted; the hover text gives their share.
+        what: name of the numbers, in the singular, for the axis.
         height: of the figure, in pixels.
     """
     values = {name: np.ravel(np.asarray(array)) for name, array in layers.items()}
@@ -77,21 +77,21 @@ def sizes_by_depth(
     size: str = "standard deviation",
     height: int = theme.HEIGHT,
 ) -> Spec:
-    """Sizes of a signal by layer, on a log axis: a straight line is a constant factor a layer.
+    """Sizes of a signal by layer, on a log axis: a straight line is a constant factor per layer.
 
     A size of exactly zero, which no log axis can show, is a cross at the lower edge; one
     that is not finite a triangle at the upper edge.
 
     Args:
-        lines: one number a layer, from input to output, by the name of the line.
+        lines: one number per layer, from input to output, by the name of the line.
         layers: the layers' names; by default they are numbered.
         before: earlier numbers of the same lines, thin and dotted.
-        dashed: what to compare with, such as what a formula says.
+        dashed: numbers to compare with, such as those of a formula.
         size: what the numbers are, for the axis.
         height: of the figure, in pixels.
     """
     numbered = _numbered({**lines, **{f"{name} before": y for name, y in (before or {}).items()}})
-    layers = [*layers, *numbered[len(layers) :]]  # what was before may be deeper
+    layers = [*layers, *numbered[len(layers) :]]  # the earlier network may be deeper
     place = np.arange(1, len(layers) + 1, dtype=np.float64)
     colors = dict(zip(lines, theme.CATEGORIES * (1 + len(lines) // 8), strict=False))
     styles: list[tuple[str, Any, dict[str, Any], str]] = [
@@ -132,7 +132,8 @@ def sizes_by_depth(
         ("exactly 0", "x", edges[0], lambda sizes: sizes == 0),
         ("not finite", "triangle-up", edges[1], lambda sizes: ~np.isfinite(sizes)),
     ):
-        shift = 0.14 * (np.arange(len(current)) - (len(current) - 1) / 2)  # none hides another
+        # Side by side, so that no mark hides another.
+        shift = 0.14 * (np.arange(len(current)) - (len(current) - 1) / 2)
         marked = zip(current, shift, strict=True)
         where = np.concatenate([place[: len(a)][chosen(a)] + s for a, s in marked] or [place[:0]])
         inks = [c for c, a in zip(colors.values(), current, strict=True) for _ in a[chosen(a)]]
@@ -161,7 +162,7 @@ def shares_by_depth(
     """A share (0 to 1) of each layer as bars in per cent, groups side by side.
 
     Args:
-        bars: one share a layer, from input to output, by the name of the group.
+        bars: one share per layer, from input to output, by the name of the group.
         share: what it is a share of, for the axis.
         layers: the layers' names; by default they are numbered.
     """
@@ -193,7 +194,7 @@ def shares_by_depth(
 def spread_by_fan_in(
     fan_ins: Sequence[int], measured: Mapping[str, np.ndarray], formula: Mapping[str, np.ndarray]
 ) -> Spec:
-    """How the std of a unit's sum depends on how many inputs it adds up, on log axes.
+    """The std of a unit's sum against the number of its inputs, on log axes.
 
     Args:
         fan_ins: numbers of inputs.
@@ -293,7 +294,7 @@ def _outline(place: int, counts: np.ndarray, middles: np.ndarray) -> tuple[np.nd
     part = slice(filled[0], filled[-1] + 1)
     half = 0.42 * np.sqrt(counts[part] / counts.max())
     step = middles[1] - middles[0]
-    # Steps, not slopes: a layer whose numbers are all alike is a dash of one bin's height.
+    # Steps, not slopes: a layer whose numbers are all equal is a dash of one bin's height.
     rows = np.stack([middles[part] - step / 2, middles[part] + step / 2], axis=1).ravel()
     half = np.repeat(half, 2)
     x = np.concatenate([place - half, (place + half)[::-1]])

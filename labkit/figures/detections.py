@@ -1,4 +1,4 @@
-"""Images with the boxes that a detector found on them."""
+"""Images with the boxes that a detector found on them, or that their labels hold."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from labkit.vision.detections import Detections
 
 SIDE = 960  # pixels of the longer side at which an image travels to the page
-BOXES = 100  # the most boxes on one image, the surest
-LABELS = 20  # the most of them with words
+BOXES = 100  # the most boxes on one image: those with the highest scores
+LABELS = 20  # the most of them with a label
 WIDE = 900  # pixels: about the width of a figure on a page
 TITLE = 34  # pixels above the images
 WORD = 18  # pixels, the height of a class and score
@@ -28,7 +28,7 @@ _DASHES = ("solid", "dash", "dot")
 
 @dataclass(frozen=True)
 class Photo:
-    """An image as a page takes it.
+    """An image in the form that a page takes.
 
     Attributes:
         source: a data URI.
@@ -63,13 +63,15 @@ def detections(
 ) -> Spec:
     """Images side by side, each with what was found on it.
 
-    A class has the same colour (and dash) everywhere. Hovering over a box tells its class,
-    score and size. Of very many boxes the surest are drawn, and the title says so.
+    A class has the same colour (and dash) everywhere. Hovering over a box shows its class,
+    score and size. Of more than `BOXES` boxes, those with the highest scores are drawn, and
+    the title says so.
 
     Args:
         shown: title -> image (H, W, 3) uint8 RGB, or its `photo`, and what was found.
         confidence: detections with a lower score are left out.
-        words: whether class and score stand at each box; a legend tells the classes if not.
+        words: whether each box is labelled with class and score; if not, a legend names the
+            classes.
         height: of the figure in pixels; by default images are as high as the widest page
             allows, and 560 at the most.
     """
@@ -86,12 +88,12 @@ def detections(
     data: list[dict[str, Any]] = []
     for k, (title, (_, found)) in enumerate(shown.items()):
         axes = _axes(k, photos[k], k * (share + gap), share, layout)
-        sure = found.above(confidence)
-        data += _traces(sure, axes)
+        kept = found.above(confidence)
+        data += _traces(kept, axes)
         if words:
             room = WORD * photos[k].height / (height - TITLE - 6)
-            layout["annotations"] += _words(sure, axes, photos[k].width, room)
-        layout["annotations"].append(_title(_said(title, sure), axes))
+            layout["annotations"] += _words(kept, axes, photos[k].width, room)
+        layout["annotations"].append(_title(_heading(title, kept), axes))
     if not words:
         _add_legend(data, layout)
     return {"data": data, "layout": layout}
@@ -148,9 +150,10 @@ def _axes(k: int, one: Photo, start: float, share: float, layout: dict[str, Any]
 
 
 def _traces(found: Detections, axes: dict[str, str]) -> list[dict[str, Any]]:
-    """An outline per detection, so that hovering anywhere inside it tells what it is.
+    """An outline per detection, so that hovering anywhere inside it shows what it is.
 
-    The surest comes last: it lies on top. An empty trace keeps an empty image's axes.
+    The one with the highest score comes last: it lies on top. An empty trace keeps the axes
+    of an image without detections.
     """
     drawn: list[dict[str, Any]] = []
     for i in reversed(range(min(len(found), BOXES))):
@@ -243,12 +246,12 @@ def _title(text: str, axes: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def _said(title: str, found: Detections) -> str:
+def _heading(title: str, found: Detections) -> str:
     count = len(found)
     if not count:
         return f"{title}: nothing found"
     most = f" ({BOXES} drawn)" if count > BOXES else ""
-    labels = bool((found.scores == 1).all())  # somebody said so, nobody had to find them
+    labels = bool((found.scores == 1).all())  # a person drew them: no detector found them
     return f"{title}: {count}{'' if labels else ' found'}{most}"
 
 

@@ -1,4 +1,4 @@
-"""A detector being fine-tuned: losses, precision, learning rate, and what each layer gets of it."""
+"""Fine-tuning of a detector: losses, precision, learning rate, and how far each layer moves."""
 
 from __future__ import annotations
 
@@ -27,8 +27,7 @@ Dict = dict[str, Any]
 
 EPOCH = "epoch"
 _ROWS = ([0.60, 1.0], [0.24, 0.53], [0.0, 0.15])  # losses, precision, learning rate
-_TOP = {"xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "bottom"}
-_COLUMNS = 200  # the most moments of the map of updates
+_COLUMNS = 200  # the most steps in the map of updates
 
 
 @figure
@@ -52,7 +51,7 @@ def fine_tuning_curves(
         steps: `(n,)`, the number of each step, from 1.
         losses: by name, the parts of the loss at each step, `(n,)`.
         lr: the learning rate that was used at each step, `(n,)`.
-        epochs: `(k,)`, those after which the detector was judged.
+        epochs: `(k,)`, those after which the detector was evaluated.
         precision: by name (`mAP50`), `(k,)` numbers from 0 to 1.
         steps_per_epoch: how many steps an epoch has.
         end: the number of epochs, where the axis ends.
@@ -93,16 +92,16 @@ def fine_tuning_curves(
     return {"data": data, "layout": layout}
 
 
-def epoch_axis(end: float, room: float = 0.0, **more: Any) -> Dict:
-    """The axis of epochs, with ticks at whole ones; `room` is left beyond the last."""
+def epoch_axis(end: float, **more: Any) -> Dict:
+    """The axis of epochs, with ticks at whole ones."""
     every = max(1, round(nice(max(1.0, end) / 8)))
-    return axis(EPOCH, [0, max(1.0, end) + room], tick0=0, dtick=every, **more)
+    return axis(EPOCH, [0, max(1.0, end)], tick0=0, dtick=every, **more)
 
 
 def _precision(
     epochs: np.ndarray, precision: Mapping[str, np.ndarray], best: int | None
 ) -> list[Dict]:
-    """A line with dots for each kind of mAP, and a star where the kept weights are."""
+    """A line with dots for each kind of mAP, and a star at the epoch whose weights are kept."""
     colors = (theme.VALIDATION, theme.PURPLE, *theme.CATEGORIES)
     data: list[Dict] = []
     for (name, values), color in zip(precision.items(), colors, strict=False):
@@ -151,20 +150,18 @@ def layer_updates(
     *,
     steps_per_epoch: int,
     end: int,
-    what: str = "‖update‖ / ‖weights‖",
     height: int | None = None,
 ) -> Spec:
-    """How much each layer is moved, over the epochs: a row a layer, the input at the top.
+    """How far each layer is moved, over the epochs: a row per layer, the input at the top.
 
-    A row that stays empty is a layer that nothing moves: it is frozen.
+    The row of a layer that does not move, since it is frozen, is empty.
 
     Args:
         steps: `(n,)`, the number of each recorded step.
         layers: their names, from input to output.
-        updates: `(n, layers)`, how far each was moved; 0 where it was not.
+        updates: `(n, layers)`, ‖update‖ / ‖weights‖ of each; 0 where it was not moved.
         steps_per_epoch: how many steps an epoch has.
         end: the number of epochs, where the axis ends.
-        what: what the numbers are.
         height: in pixels.
     """
     steps = np.asarray(steps, np.float64)
@@ -185,7 +182,7 @@ def layer_updates(
         "hoverongaps": False,
         "hovertemplate": "%{text}<br>%{customdata:.3g}<extra></extra>",
         "colorbar": {
-            "title": {"text": what, "side": "right", "font": {"size": 12}},
+            "title": {"text": "‖update‖ / ‖weights‖", "side": "right", "font": {"size": 12}},
             "thickness": 12,
             "outlinewidth": 0,
             "tickvals": list(range(low, high + 1)),
@@ -195,13 +192,13 @@ def layer_updates(
     count = max(1, len(layers))
     widest = max((len(name) for name in layers), default=1)
     layout = theme.layout(
-        "How much each layer is moved", height=height or 90 + 13 * max(20, count), legend=False
+        "How far each layer is moved", height=height or 90 + 13 * max(20, count), legend=False
     )
     layout["margin"] = {**layout["margin"], "l": max(74, 30 + 6.4 * widest)}
     layout["xaxis"] = epoch_axis(end, showgrid=False)
     every = math.ceil(count / 30)
     layout["yaxis"] = axis(
-        "layer, from the image down",
+        "layer, from the input to the output",
         [count - 0.5, -0.5],
         tickvals=rows[::every],
         ticktext=list(layers)[::every],
@@ -212,7 +209,7 @@ def layer_updates(
 
 
 def _whole(values: np.ndarray) -> tuple[float, float]:
-    """Whole exponents of ten around all numbers, so that colours rarely change their meaning."""
+    """Whole exponents of ten around all numbers, so that the colour scale rarely changes."""
     low, high = extent(np.log10(values)) or (-4.0, -2.0)
     low, high = math.floor(low), math.ceil(high)
     return low, max(high, low + 1)

@@ -1,4 +1,4 @@
-"""What fine-tuning takes away: precision on the old classes against the new ones."""
+"""Forgetting: mAP50 on the old and on the new classes while a detector is fine-tuned."""
 
 from __future__ import annotations
 
@@ -19,15 +19,12 @@ _SIDES = ((0.0, 0.47), (0.53, 1.0))
 
 
 @figure
-def forgetting_curves(
-    runs: Mapping[str, Curves], *, metric: str = "mAP50", height: int = 360
-) -> Spec:
+def forgetting_curves(runs: Mapping[str, Curves], *, height: int = 360) -> Spec:
     """Old classes on the left, new ones on the right, over the epochs; a colour for each run.
 
     Args:
-        runs: by name: epochs, and what is reached after each on the old and on the new
-            classes, from 0 to 1.
-        metric: what is drawn.
+        runs: by name: epochs, and mAP50 after each on the old and on the new classes, from
+            0 to 1.
         height: in pixels.
     """
     data: list[Dict] = []
@@ -54,7 +51,7 @@ def forgetting_curves(
                     "hovertemplate": f"{words}<br>epoch %{{x}}: %{{y:.3f}}<extra></extra>",
                 }
             )
-    layout = theme.layout(f"{metric} on old and on new classes", height=height)
+    layout = theme.layout("mAP50 on old and on new classes", height=height)
     rows = 1 + sum(len(name) + 8 for name in runs) // 90
     layout["margin"] = {**theme.MARGIN, "t": 36 + 20 * rows}
     layout["legend"] = {**theme.LEGEND, "y": 1.09}
@@ -62,7 +59,7 @@ def forgetting_curves(
     for side, suffix in enumerate(("", "2")):
         layout[f"xaxis{suffix}"] = epoch_axis(last, domain=list(_SIDES[side]), anchor=f"y{suffix}")
         layout[f"yaxis{suffix}"] = axis(
-            f"{metric} on validation images" if side == 0 else "",
+            "mAP50 on validation images" if side == 0 else "",
             [0, 1.03],
             anchor=f"x{suffix}",
         )
@@ -74,14 +71,14 @@ def forgetting_curves(
 
 
 @figure
-def forgetting_map(runs: Mapping[str, Curves], *, metric: str = "mAP50", height: int = 400) -> Spec:
-    """What is kept of the old against what is learnt of the new: a path for each run.
+def forgetting_map(runs: Mapping[str, Curves], *, height: int = 400) -> Spec:
+    """mAP50 on the old classes against mAP50 on the new ones: a path for each run.
 
-    Each path begins at its small dot and has a step an epoch. The upper right corner would
-    be to learn everything and forget nothing.
+    A path has a point for each epoch, and a large one at its end. In the upper right corner
+    everything new is learnt and nothing is forgotten.
 
     Args:
-        runs, metric, height: as in `forgetting_curves`.
+        runs, height: as in `forgetting_curves`.
     """
     data: list[Dict] = []
     for number, (name, (epochs, old, new)) in enumerate(runs.items()):
@@ -104,9 +101,9 @@ def forgetting_map(runs: Mapping[str, Curves], *, metric: str = "mAP50", height:
                 "old %{y:.3f}<extra></extra>",
             }
         )
-    layout = theme.layout(f"{metric} kept on old classes against new ones", height=height)
+    layout = theme.layout("mAP50 kept on old classes against new ones", height=height)
     rows = 1 + sum(len(name) + 8 for name in runs) // 90
     layout["margin"] = {**theme.MARGIN, "t": 16 + 20 * rows}
-    layout["xaxis"] = axis(f"{metric} on the new classes", [0, 1.03])
-    layout["yaxis"] = axis(f"{metric} on the old classes", [0, 1.03])
+    layout["xaxis"] = axis("mAP50 on the new classes", [0, 1.03])
+    layout["yaxis"] = axis("mAP50 on the old classes", [0, 1.03])
     return {"data": data, "layout": layout}

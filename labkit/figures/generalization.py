@@ -1,4 +1,4 @@
-"""Runs on good and bad data compared: boundaries, curves over a field, classes, weights."""
+"""Runs on good and bad data compared: boundaries, metrics against a field, classes, weights."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from labkit.figures import theme
 from labkit.figures.axes import STEP, axis, log_axis
-from labkit.figures.base import Spec, decades, figure, finite, limits, nice, positive
+from labkit.figures.base import Spec, figure, finite, limits, nice, positive
 from labkit.figures.predictions import decision_boundary
 from labkit.figures.weights import histograms
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Dict = dict[str, Any]
 
 _GAP = 0.05  # between plots, as a share of the width
-_FEW = 60  # training samples that have room for large dots
+_FEW = 60  # the most training samples that leave room for large dots
 _BINS = 40
 _NONE = 0.1  # where a log axis draws a count of zero: below its lower end
 
@@ -35,9 +35,9 @@ def boundaries(
     validation: bool = False,
     height: int = 410,
 ) -> Spec:
-    """Decision boundaries side by side, each with the samples that made it.
+    """Decision boundaries side by side, each with the samples of its training set.
 
-    A ring marks training samples with a wrong label.
+    A ring marks a training sample with a wrong label.
 
     Args:
         predicted: what each network predicts over the plane.
@@ -133,19 +133,18 @@ def sweep_lines(
     x_title: str,
     y_title: str,
     log_x: bool = False,
-    log_y: bool = False,
     percent: bool = False,
     height: int = 320,
 ) -> Spec:
-    """Some numbers of many runs against one field: the mean as a line, each run as a dot.
+    """Metrics of many runs against one field of the recipe: the mean as a line, a dot per run.
 
     Args:
         x: the field's values.
         lines: by name, `(values,)`, or `(values, repeats)` of runs that differ in a seed.
         x_title, y_title: of the axes, with units.
-        log_x, log_y: logarithmic axes; values of x that are not above 0 then stand, as even
-            steps with the others, by their own labels.
-        percent: whether y are shares.
+        log_x: a logarithmic x axis. If a value of x is 0 or less, the values are evenly
+            spaced instead, each with its label.
+        percent: whether y values are shares.
         height: in pixels.
     """
     values = [float(value) for value in x]
@@ -188,9 +187,7 @@ def sweep_lines(
     layout = theme.layout(f"{y_title} against {x_title}", height=height)
     layout["xaxis"] = _across(places, values, x_title, log_x, named)
     everything = np.concatenate([rows.ravel() for rows in shown])
-    if log_y:
-        layout["yaxis"] = log_axis(y_title, decades(everything))
-    elif percent:
+    if percent:
         span = limits(everything, np.ones(1))
         span = [max(0.0, span[0]), 1.02]
         layout["yaxis"] = axis(y_title, span, tickformat=".0%")
@@ -213,7 +210,7 @@ def _across(places: np.ndarray, values: list[float], title: str, log: bool, name
 
 @figure
 def memorization_curves(found: Memorization, *, height: int = 320) -> Spec:
-    """What a run learns of samples with right and with wrong labels, step by step."""
+    """Accuracy on training samples with correct and with wrong labels, over the steps."""
     data = [
         {
             "type": "scatter",
@@ -225,30 +222,27 @@ def memorization_curves(found: Memorization, *, height: int = 320) -> Spec:
             "hovertemplate": f"{name}<br>step %{{x}}: %{{y:.1%}}<extra></extra>",
         }
         for name, values, color, dash in (
-            ("right labels, learnt", found.right, theme.TRAINING, "solid"),
+            ("correct labels, learnt", found.right, theme.TRAINING, "solid"),
             ("wrong labels, memorized", found.wrong, theme.PURPLE, "solid"),
-            ("validation, right", found.val, theme.VALIDATION, "dash"),
+            ("validation, correct", found.val, theme.VALIDATION, "dash"),
         )
     ]
-    layout = theme.layout("What is learnt, and what memorized", height=height)
+    layout = theme.layout("What is learnt and what is memorized", height=height)
     layout["xaxis"] = log_axis(STEP, [0, math.log10(max(10, int(found.steps[-1])))])
     layout["yaxis"] = axis("share of the samples", [0, 1.03], tickformat=".0%")
     return {"data": data, "layout": layout}
 
 
 @figure
-def class_accuracy(
-    shares: Mapping[str, np.ndarray], *, names: Sequence[str] = (), height: int = 320
-) -> Spec:
-    """The share of right answers on unseen samples of each class, a bar for each run.
+def class_accuracy(shares: Mapping[str, np.ndarray], *, height: int = 320) -> Spec:
+    """Validation accuracy of each class, a bar for each run.
 
     Args:
         shares: by the name of a run, `(classes,)`.
-        names: of the classes; numbers by default.
         height: in pixels.
     """
     classes = max((len(values) for values in shares.values()), default=0)
-    labels = list(names) or [f"class {k}" for k in range(classes)]
+    labels = [f"class {k}" for k in range(classes)]
     data = [
         {
             "type": "bar",
@@ -266,7 +260,7 @@ def class_accuracy(
     layout |= {"barmode": "group", "bargap": 0.3}
     layout["xaxis"] = axis("true class of the validation samples", [-0.5, classes - 0.5])
     layout["xaxis"] |= {"type": "category", "showgrid": False}
-    layout["yaxis"] = axis("answered right", [0, 1.03], tickformat=".0%")
+    layout["yaxis"] = axis("accuracy", [0, 1.03], tickformat=".0%")
     return {"data": data, "layout": layout}
 
 
@@ -274,7 +268,7 @@ def class_accuracy(
 def weight_outlines(weights: Mapping[str, np.ndarray], *, height: int = 320) -> Spec:
     """Histograms of the weights of several networks as outlines over one another.
 
-    The axis of counts is logarithmic: few weights are large, and those are the ones to see.
+    The axis of counts is logarithmic: few weights are large, and they must stay visible.
 
     Args:
         weights: by name, weights of any shape.

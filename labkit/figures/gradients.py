@@ -1,4 +1,4 @@
-"""A gradient check as pictures: which tensors are wrong, and how the check itself errs."""
+"""A gradient check as pictures: which gradients are wrong, and the error of the check itself."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from labkit.figures.base import Spec, decades, figure
 def gradient_errors(
     errors: Mapping[str, float], tolerance: float, *, eps: float | None = None
 ) -> Spec:
-    """The relative error of each tensor's gradient, and what is allowed.
+    """The relative error of each tensor's gradient, and the tolerance.
 
     Args:
         errors: by the tensor's name.
@@ -33,7 +33,7 @@ def gradient_errors(
             "marker": {"color": [theme.VERMILLION if w else theme.GREEN for w in wrong]},
             "text": [f"{value:.0e}" for value in errors.values()],
             "textposition": "outside",
-            "customdata": ["wrong" if w else "right" for w in wrong],
+            "customdata": ["wrong" if w else "correct" for w in wrong],
             "hovertemplate": "%{x}: relative error %{text}, %{customdata}<extra></extra>",
         }
     ]
@@ -54,7 +54,7 @@ def gradient_errors(
 def check_by_eps(
     eps: np.ndarray, errors: Mapping[str, np.ndarray], *, at: float | None = None
 ) -> Spec:
-    """The check's own error against ε: too large misses the curve, too small only rounds.
+    """The check's own error against ε: a large ε truncates too much, a small one rounds.
 
     Args:
         eps: `(n,)`.

@@ -1,4 +1,4 @@
-"""Pre-trained weights against random ones: the same data and budget on one plot."""
+"""Fine-tuning from pre-trained and from random weights, with the same data and budget."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ Dict = dict[str, Any]
 Curve = tuple[Sequence[float], Sequence[float]]
 
 
+NAMES = ("pre-trained", "from scratch")
+
+
 def reached(curve: Curve, value: float) -> float | None:
     """The first epoch at which a curve is at `value` or above, or None."""
     epochs, values = (np.asarray(numbers, np.float64) for numbers in curve)
@@ -28,24 +31,20 @@ def head_start(
     pretrained: Curve,
     scratch: Curve,
     *,
-    names: tuple[str, str] = ("pre-trained", "from scratch"),
-    metric: str = "mAP50",
     height: int = theme.HEIGHT,
 ) -> Spec:
-    """Two fine-tuning runs that differ in their first weights only.
+    """mAP50 of two fine-tuning runs that differ in their initial weights only.
 
-    A dotted line leads from where the run from scratch ends to the epoch at which the other
-    one had as much.
+    A dotted line leads from the end of the run from scratch to the epoch at which the other
+    run reached the same mAP50.
 
     Args:
-        pretrained, scratch: epochs and what was reached after each, from 0 to 1.
-        names: of the two.
-        metric: what is drawn.
+        pretrained, scratch: epochs, and mAP50 after each, from 0 to 1.
         height: in pixels.
     """
     data: list[Dict] = []
     for name, curve, color in zip(
-        names, (pretrained, scratch), (theme.TRAINING, theme.VALIDATION), strict=True
+        NAMES, (pretrained, scratch), (theme.TRAINING, theme.VALIDATION), strict=True
     ):
         epochs, values = (finite(np.asarray(numbers)) for numbers in curve)
         data.append(
@@ -58,27 +57,27 @@ def head_start(
                 "y": values,
                 "line": {"color": color, "width": 2.5},
                 "marker": {"color": color, "size": 7},
-                "hovertemplate": f"{name}<br>epoch %{{x}}: {metric} %{{y:.3f}}<extra></extra>",
+                "hovertemplate": f"{name}<br>epoch %{{x}}: mAP50 %{{y:.3f}}<extra></extra>",
             }
         )
     last = max((float(trace["x"][-1]) for trace in data if len(trace["x"])), default=1.0)
-    layout = theme.layout(f"{metric} over the epochs: {names[0]} and {names[1]}", height=height)
+    layout = theme.layout(f"mAP50 over the epochs: {NAMES[0]} and {NAMES[1]}", height=height)
     layout["xaxis"] = epoch_axis(last)
-    layout["yaxis"] = axis(f"{metric} on validation images", [0, 1.03])
-    return {"data": data, "layout": layout | _lead(pretrained, scratch, names)}
+    layout["yaxis"] = axis("mAP50 on validation images", [0, 1.03])
+    return {"data": data, "layout": layout | _lead(pretrained, scratch)}
 
 
-def _lead(pretrained: Curve, scratch: Curve, names: tuple[str, str]) -> Dict:
-    """The dotted line, and how many epochs it spares, in words."""
+def _lead(pretrained: Curve, scratch: Curve) -> Dict:
+    """The dotted line, and how many epochs pre-training saves, in words."""
     epochs, values = scratch
     if not len(epochs) or not np.isfinite(values[-1]):
         return {}
     when = reached(pretrained, values[-1])
     if when is None or when >= epochs[-1]:
         return {}
-    words = f"{names[0]} has it after {when:g} of {epochs[-1]:g} epochs"
+    words = f"{NAMES[0]} reaches this after {when:g} of {epochs[-1]:g} epochs"
     if when == pretrained[0][0]:
-        words = f"{names[1]} does not come as far as {names[0]} begins"
+        words = f"{NAMES[1]} does not reach the first value of {NAMES[0]}"
     line = {"type": "line", "line": {"color": theme.LINE, "width": 1.5, "dash": "dot"}}
     note = {
         "text": words,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from labkit.figures import theme
 from labkit.figures.axes import axis
 from labkit.figures.base import Spec, bound, figure, finite, nice
-from labkit.training.history import History
+
+if TYPE_CHECKING:
+    from labkit.training.history import History
 
 CELLS = 256  # the most cells on a side; of a larger tensor, evenly spaced units are shown
 
@@ -33,14 +35,14 @@ def tensor_heatmap(
     """Any tensor as a picture: blue is positive, orange negative, zero fades into the page.
 
     A matrix has a row for each unit it leads to and a column for each it comes from;
-    convolution kernels lie in the same order as small pictures; a vector is one row. The
+    convolution kernels are small pictures in the same order; a vector is one row. The
     colour range is symmetric around zero and no finite weight exceeds it.
 
     Args:
         values: `(to, from)`, `(to, from, height, width)`, or of any other shape, which is
             shown as `(to, everything else)`.
         name: the tensor's name, for the axes.
-        beyond: the share of the weights that may exceed the colour range, where few strong
+        beyond: the share of the weights that may exceed the colour range, where a few large
             ones would make all others pale; the colour bar says so.
         kernel_rows: the most rows of cells of kernels.
     """
@@ -85,7 +87,7 @@ def tensor_heatmap(
     layout = theme.layout(f"Heat map of {name}", legend=False)
     layout["xaxis"] = _side(titles[0], x)
     layout["yaxis"] = _side(titles[1], y, down=True)
-    if "customdata" in extra:  # rows of kernels: their columns count nothing
+    if "customdata" in extra:  # wrapped kernels: a column is no channel
         layout["xaxis"]["tickvals"] = []
     if kernels:  # of square cells
         layout["xaxis"]["constrain"] = layout["yaxis"]["constrain"] = "domain"
@@ -109,7 +111,7 @@ def tensor_change(
     return tensor_heatmap.spec(added, name=f"change of {name}", **more)
 
 
-# Coordinates, cells, what a hover calls a cell, axis titles, and more of the trace.
+# Coordinates, cells, how the hover text names a cell, axis titles, and more of the trace.
 Picture = tuple[np.ndarray, np.ndarray, np.ndarray, str, tuple[str, str], dict[str, Any]]
 
 
@@ -133,12 +135,12 @@ def _kernels(values: np.ndarray, most: int) -> Picture:
     """Kernels side by side with one empty cell between them.
 
     The coordinates of a kernel's cells lie around its channel's whole number, less than one
-    half away: so the axis counts channels, and a hover rounds to them.
+    half away: so the axis counts channels, and the hover text rounds to them.
     """
-    if values.shape[1] == 1:  # one picture in: the kernels fill rows like text
+    if values.shape[1] == 1:  # one input channel: the kernels are wrapped like text
         return _wrapped(values[:, 0])
     names = ["from channel", "to channel"]
-    if len(values) > values.shape[1]:  # lying, not standing
+    if len(values) > values.shape[1]:  # wide rather than tall
         values, names = values.transpose(1, 0, 2, 3), names[::-1]
     rows, columns, high, wide = values.shape
     down = max(1, math.ceil(rows * (high + 1) / most))

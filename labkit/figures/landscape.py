@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Dict = dict[str, Any]
 
 BANDS = 14  # about how many from the lowest loss to the highest
-_LOWEST = 1e-6  # of the highest loss: what is below counts as that
+_LOWEST = 1e-6  # of the highest loss: smaller losses are drawn as this
 # Opaque, since a colour bar is drawn without opacity.
 _GROUND = [[0.0, "#F4F6F8"], [0.5, "#B4BFC9"], [1.0, "#5F6E7C"]]
 
@@ -32,7 +32,7 @@ def landscape_map(
     circle to a diamond; without one a diamond marks the weights in the middle.
 
     Args:
-        landscape: what `labkit.landscape.around` or `trajectory` found.
+        landscape: from `labkit.landscape.around` or `trajectory`.
         span: the lowest and the highest loss of the colours, to compare several surfaces;
             by default the surface's own.
         height: in pixels.
@@ -149,8 +149,8 @@ def landscape_line(line: Line, *, names: tuple[str, str] = ("a", "b"), height: i
     """Loss on the straight line between two sets of weights and, for classes, accuracy below.
 
     Args:
-        line: what `labkit.landscape.between` found.
-        names: what the two ends are called.
+        line: from `labkit.landscape.between`.
+        names: of the two ends.
         height: in pixels.
     """
     classified = line.train_accuracy is not None

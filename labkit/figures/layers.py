@@ -1,17 +1,19 @@
-"""Layer by layer: how large gradients are, and how large updates are beside the weights."""
+"""Layer by layer: the size of gradients, and of updates relative to the weights."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from labkit.figures import theme
 from labkit.figures.axes import events, horizon, log_axis, step_axis
 from labkit.figures.base import Spec, decades, figure, positive, thin
-from labkit.training.history import History
 
-LAYERS = 12  # of more layers, evenly spaced ones are shown, first and last among them
+if TYPE_CHECKING:
+    from labkit.training.history import History
+
+LAYERS = 12  # of more layers, evenly spaced ones are shown, the first and the last included
 RULE_OF_THUMB = 1e-3
 
 
@@ -47,7 +49,7 @@ def update_ratio(history: History, *, steps: int | None = None) -> Spec:
 
 
 def layers(names: tuple[str, ...]) -> list[str]:
-    """The tensors that stand for their layers: the weights, or all if none is called so."""
+    """One tensor per layer: those named `weight`, or all tensors if there are none."""
     chosen = [name for name in names if name.endswith("weight")] or list(names)
     if len(chosen) > LAYERS:
         chosen = [chosen[i] for i in np.linspace(0, len(chosen) - 1, LAYERS).round().astype(int)]

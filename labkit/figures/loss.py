@@ -1,16 +1,18 @@
-"""Loss and accuracy over the steps, of one run or of a race."""
+"""Loss and accuracy over the steps, of one run or of several that race."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from labkit.figures import theme
 from labkit.figures.axes import axis, events, horizon, log_axis, step_axis
 from labkit.figures.base import Spec, decades, figure, finite, limits, positive, smooth, thin
-from labkit.training.history import History
+
+if TYPE_CHECKING:
+    from labkit.training.history import History
 
 _HOVER = "step %{x}: %{y:.5g}"
 _SPLITS = (
@@ -35,11 +37,12 @@ def loss_curves(
 
     Args:
         histories: one run, or runs by name.
-        steps: where the step axis ends; by default what the history says about itself.
+        steps: where the step axis ends; by default at the number of steps that the history
+            recorded.
         log: whether losses are on a log axis.
         height: in pixels; by default what its one or two plots need.
     """
-    runs = {"": histories} if isinstance(histories, History) else dict(histories)
+    runs = dict(histories) if isinstance(histories, Mapping) else {"": histories}
     end = horizon(runs.values(), steps)
     shown = positive if log else finite
     classified = any(_classified(history) for history in runs.values())

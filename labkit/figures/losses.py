@@ -34,7 +34,7 @@ def loss_values(
     Args:
         output: predictions, or logits for a classification, `(n,)`.
         losses: each loss's values `(n,)` by its name.
-        target: what was wanted; 1 and 0 are yes and no in a classification.
+        target: the true value; in a classification 1 is yes and 0 is no.
         at: the prediction where the points lie.
         points: each loss's value and slope there.
         kind: regression or classification.
@@ -78,7 +78,7 @@ def loss_slopes(
     kind: str = "regression",
     colors: Mapping[str, str] | None = None,
 ) -> Spec:
-    """The losses' slopes against the prediction: which way it is pulled, and how hard.
+    """The losses' slopes against the prediction: the direction and strength of each pull.
 
     Args:
         output, target, at, points, kind, colors: as for `loss_values`.
@@ -116,8 +116,8 @@ def loss_walk(
     data = _curves(np.arange(steps + 1), paths, colors, "output")
     layout = theme.layout("Where gradient descent takes one output")
     layout["xaxis"] = axis("steps of gradient descent", [0, max(1, steps)])
-    reach = limits(*paths.values(), np.array([float(target)] if kind == "regression" else [0.0]))
-    layout["yaxis"] = _outputs(np.array(reach), kind, " = ")
+    span = limits(*paths.values(), np.array([float(target)] if kind == "regression" else [0.0]))
+    layout["yaxis"] = _outputs(np.array(span), kind, " = ")
     if kind == "regression":
         line = {"color": theme.TEXT, "width": 1, "dash": "dot"}
         ends = {"x0": 0, "x1": 1, "y0": target, "y1": target}
@@ -181,7 +181,7 @@ def _percent(logit: float) -> str:
 
 
 def _target(target: float, kind: str) -> dict[str, Any]:
-    """A line where the target is, or words where it is a yes or a no."""
+    """A line at the target, or its name where it is a yes or a no."""
     note: dict[str, Any] = {"xref": "x", "yref": "paper", "showarrow": False, "font": {"size": 12}}
     if kind == "classification":
         word = {0.0: "no", 1.0: "yes"}.get(float(target), f"{target:.0%} yes")

@@ -1,4 +1,4 @@
-"""What a learning rate range test saw: the loss as the rate grows."""
+"""A learning rate range test: the loss while the learning rate grows."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ ZONES = (("too low", theme.SKY), ("learns", theme.GREEN), ("too high", theme.VER
 def range_curve(test: RangeTest) -> Spec:
     """Loss against learning rate, with the suggestion and the rates around it.
 
-    Thin is the loss of each batch, bold the smoothed one. The loss axis holds the smoothed
-    curve and what came before it turned; batches that flew off above it are cut.
+    The thin line is the loss of each batch, the bold one the smoothed loss. Where the loss
+    explodes, the axis shows only the beginning of it.
     """
     rates, losses, smoothed = test.lrs, finite(test.losses), finite(test.smoothed)
     index = thin(len(rates))
@@ -33,7 +33,7 @@ def range_curve(test: RangeTest) -> Spec:
         _line("smoothed", rates[index], smoothed[index], theme.BLUE, 2.5),
         _suggestion(test, smoothed),
     ]
-    layout = theme.layout(_words(test))
+    layout = theme.layout(f"Learning rate range test: {test.reason}")
     layout["xaxis"] = log_axis("learning rate", span)
     layout["yaxis"] = axis("loss", [low, high])
     layout |= _zones(test, span, layout)
@@ -41,7 +41,7 @@ def range_curve(test: RangeTest) -> Spec:
 
 
 def _heights(test: RangeTest, losses: np.ndarray, smoothed: np.ndarray) -> list[float]:
-    """Loss axis limits: all of the curve, but of an explosion only its beginning."""
+    """Loss axis limits: the whole curve, but only the beginning of an explosion."""
     good = smoothed[np.isfinite(smoothed)]
     if not len(good):
         return limits(losses)
@@ -51,7 +51,8 @@ def _heights(test: RangeTest, losses: np.ndarray, smoothed: np.ndarray) -> list[
     ceiling = start + 1.5 * max(start - least, 0.1 * abs(start))
     top = min(max(most, start), ceiling)
     low = min(least, float(np.quantile(typical, 0.02)))
-    return limits(np.array([low, top + 0.12 * (top - low)]))  # words stand above the curve
+    room = 0.12 * (top - low)  # above the curve, for the names of the zones
+    return limits(np.array([low, top + room]))
 
 
 def _suggestion(test: RangeTest, smoothed: np.ndarray) -> dict[str, Any]:
@@ -72,7 +73,7 @@ def _suggestion(test: RangeTest, smoothed: np.ndarray) -> dict[str, Any]:
 
 
 def _zones(test: RangeTest, span: list[float], layout: dict[str, Any]) -> dict[str, Any]:
-    """Coloured bands behind the curve, each with its word above; none without a suggestion."""
+    """Coloured bands behind the curve, each with its name above; none without a suggestion."""
     if test.zone is None:
         return {"shapes": [], "annotations": []}
     edges = [span[0], *(math.log10(rate) for rate in test.zone), span[1]]
@@ -107,10 +108,6 @@ def _zones(test: RangeTest, span: list[float], layout: dict[str, Any]) -> dict[s
             }
         )
     return {"shapes": shapes, "annotations": notes}
-
-
-def _words(test: RangeTest) -> str:
-    return f"Learning rate range test: {test.reason}"
 
 
 def _line(name: str, x: np.ndarray, y: np.ndarray, color: str, width: float) -> dict[str, Any]:

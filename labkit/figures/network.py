@@ -6,14 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from labkit.figures import theme
 from labkit.figures.axes import axis
 from labkit.figures.base import Spec, bound, figure
-from labkit.training.layout import Layout
+
+if TYPE_CHECKING:
+    from labkit.training.layout import Layout
 
 EDGES = 200  # of more edges, the strongest of each layer are shown
 UNITS = 16  # of more units on a side of one tensor, the strongest are shown
@@ -35,20 +37,13 @@ class _Plan:
     first: np.ndarray  # (layers + 1,): where each layer's edges begin
 
 
-def matrices(layout: Layout) -> list[str]:
-    """The weight matrices that form one chain, from input to output; empty if they do not."""
-    names = [n for n, s in zip(layout.names, layout.shapes, strict=True) if len(s) == 2]
-    shapes = [layout.shape(name) for name in names]
-    chain = all(a[0] == b[1] for a, b in pairwise(shapes))
-    return names if chain else []
-
-
 @lru_cache(maxsize=32)
-def _plan(layout: Layout) -> _Plan:
-    names = matrices(layout)
-    if not names:
-        raise ValueError("no chain of weight matrices: there is no such diagram of this network")
-    shapes = [layout.shape(name) for name in names]
+def _plan(tensors: tuple[str, ...], of_shape: tuple[tuple[int, ...], ...]) -> _Plan:
+    shape = dict(zip(tensors, of_shape, strict=True))
+    names = [name for name in tensors if len(shape[name]) == 2]
+    shapes = [shape[name] for name in names]
+    if not names or any(a[0] != b[1] for a, b in pairwise(shapes)):
+        raise ValueError("the weight matrices of this network form no chain: it has no diagram")
     sizes = (shapes[0][1], *(shape[0] for shape in shapes))
     places = [_spread(size) for size in sizes]
     node_x = np.repeat(np.arange(len(sizes)), sizes).astype(np.float64)
@@ -59,7 +54,7 @@ def _plan(layout: Layout) -> _Plan:
         ends.append(np.stack([column, places[k][source], column + 1, places[k + 1][to]], axis=1))
         facts.append(np.stack([column + 1, source, to], axis=1))
     first = np.cumsum([0, *(len(part) for part in ends)])
-    biases = tuple(_bias(layout, name, shape[0]) for name, shape in zip(names, shapes, strict=True))
+    biases = tuple(_bias(shape, name) for name in names)
     return _Plan(
         tuple(names), biases, sizes, node_x, np.concatenate(places),
         np.concatenate(ends), np.concatenate(facts), first,
@@ -72,9 +67,9 @@ def _spread(size: int) -> np.ndarray:
     return np.linspace(reach, -reach, size)
 
 
-def _bias(layout: Layout, weight: str, units: int) -> str | None:
+def _bias(shape: Mapping[str, tuple[int, ...]], weight: str) -> str | None:
     name = weight.removesuffix("weight") + "bias"
-    return name if name in layout.names and layout.shape(name) == (units,) else None
+    return name if shape.get(name) == shape[weight][:1] else None
 
 
 @figure
@@ -84,24 +79,32 @@ def network_diagram(
     *,
     inputs: Sequence[str] = (),
     outputs: Sequence[str] = (),
-    most: int = EDGES,
 ) -> Spec:
     """Nodes and edges of a chain of fully connected layers.
 
-    An edge is blue where its weight is positive and orange where it is negative, and the
-    wider the larger; a node's colour is its bias. Of more than `most` edges only the
-    strongest of each layer are drawn, and the picture says so.
+    An edge is blue where its weight is positive and orange where it is negative, and wider
+    where the weight is larger; a node's colour is its bias. Of more than `EDGES` edges only
+    the strongest of each layer are drawn, and the picture says so.
 
     Args:
         layout: the tensors' names and shapes (`history.layout`).
         weights: named arrays (`history.weights()`).
-        inputs, outputs: what the first and the last units are called.
-        most: the most edges.
+        inputs, outputs: names of the first and the last units.
 
     Raises:
         ValueError: the matrices do not form a chain.
     """
-    plan = _plan(layout)
+    plan = _plan(layout.names, layout.shapes)
+    return _diagram(plan, weights, inputs, outputs)
+
+
+def _diagram(
+    plan: _Plan,
+    weights: Mapping[str, np.ndarray],
+    inputs: Sequence[str] = (),
+    outputs: Sequence[str] = (),
+    most: int = EDGES,
+) -> Spec:
     values = np.concatenate([np.ravel(weights[name]) for name in plan.weights])
     total = len(values)
     with np.errstate(invalid="ignore"):
@@ -111,16 +114,16 @@ def network_diagram(
     largest = bound(size)
     data = _edges(values, size / largest, plan.ends[chosen])
     data += [_hover(values, plan, chosen), _nodes(weights, plan)]
-    figure_layout = theme.layout("Network diagram")
+    layout = theme.layout("Network diagram")
     high = len(plan.sizes) - 1
     side = 0.09 * high
     few = f"the {len(chosen):,} strongest of {total:,} edges; " if len(chosen) < total else ""
     words = f"{few}widest line: |weight| ≥ {WIDTHS[-1][0] * largest:.4g}"
-    figure_layout["xaxis"] = _blank([-side, high + side], words)
-    figure_layout["yaxis"] = _blank([-1.28, 1.1])
-    figure_layout["margin"] = {"l": 48, "r": 64, "t": 36, "b": 32}
-    figure_layout["annotations"] = _labels(plan, inputs, outputs)
-    return {"data": data, "layout": figure_layout}
+    layout["xaxis"] = _blank([-side, high + side], words)
+    layout["yaxis"] = _blank([-1.28, 1.1])
+    layout["margin"] = {"l": 48, "r": 64, "t": 36, "b": 32}
+    layout["annotations"] = _labels(plan, inputs, outputs)
+    return {"data": data, "layout": layout}
 
 
 @figure
@@ -128,7 +131,7 @@ def tensor_diagram(values: np.ndarray, *, name: str = "weight") -> Spec:
     """The strongest part of one tensor as nodes and edges, as `network_diagram` draws a layer.
 
     Of more than `UNITS` units on a side, those with the largest norms are shown. A
-    convolution's edge stands for its kernel, by the kernel's strongest weight.
+    convolution's edge stands for a kernel and shows its strongest weight.
 
     Args:
         values: `(to, from, ...)`; a vector leads from one unit.
@@ -139,11 +142,11 @@ def tensor_diagram(values: np.ndarray, *, name: str = "weight") -> Spec:
         values = np.zeros((1, 1))
     kernels = values.reshape(*(*values.shape, 1, 1)[:2], -1)
     norms = np.sqrt(np.vecdot(kernels, kernels))
-    to, source = (_loudest(np.linalg.norm(norms, axis=side)) for side in (1, 0))
+    to, source = (_largest(np.linalg.norm(norms, axis=side)) for side in (1, 0))
     kernels = kernels[np.ix_(to, source)]
     strongest = np.abs(kernels).argmax(axis=2, keepdims=True)
     edges = np.take_along_axis(kernels, strongest, axis=2)[:, :, 0]
-    spec = network_diagram.spec(Layout((name,), (edges.shape,)), {name: edges}, most=3 * UNITS)
+    spec = _diagram(_plan((name,), (edges.shape,)), {name: edges}, most=3 * UNITS)
     hover, nodes = spec["data"][-2:]
     column = hover["customdata"]  # the numbers that units have in the tensor
     column[:, 1], column[:, 2] = source[column[:, 1].astype(int)], to[column[:, 2].astype(int)]
@@ -163,8 +166,8 @@ def tensor_diagram(values: np.ndarray, *, name: str = "weight") -> Spec:
     return spec
 
 
-def _loudest(norms: np.ndarray) -> np.ndarray:
-    """Which units to show, in order."""
+def _largest(norms: np.ndarray) -> np.ndarray:
+    """The units with the largest norms, in order."""
     return np.sort(np.argsort(-norms, kind="stable")[:UNITS])
 
 
@@ -182,7 +185,7 @@ def _edges(values: np.ndarray, share: np.ndarray, ends: np.ndarray) -> list[dict
     """One trace for each sign and width, thin ones first: always `2 * len(WIDTHS)`."""
     bucket = np.searchsorted([low for low, _, _ in WIDTHS[1:]], share, side="right")
     finite = np.isfinite(values)
-    above, below = finite & (values > 0), finite & (values < 0)  # zero is no edge
+    above, below = finite & (values > 0), finite & (values < 0)  # a zero weight has no edge
     data = []
     for number, (_, width, alpha) in enumerate(WIDTHS):
         for sign, color, mask in (
@@ -209,7 +212,7 @@ def _edges(values: np.ndarray, share: np.ndarray, ends: np.ndarray) -> list[dict
 
 
 def _hover(values: np.ndarray, plan: _Plan, chosen: np.ndarray) -> dict[str, Any]:
-    """An unseen point on each edge that says its weight; edges that cross have theirs apart."""
+    """An invisible point on each edge, to hover for its weight; no two edges share a point."""
     ends, facts = plan.ends[chosen], plan.facts[chosen]
     width = np.array(plan.sizes[1:])[facts[:, 0].astype(int) - 1]
     at = 0.3 + 0.4 * (facts[:, 2] + 0.5) / width

@@ -1,4 +1,4 @@
-"""One neuron: its line through the points, and where its two knobs stand on the loss."""
+"""One neuron: its line through the points, and its weight and bias on a map of the loss."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from labkit.figures import theme
 from labkit.figures.axes import axis
 from labkit.figures.base import Spec, figure
 
-FLOOR = 1e-4  # of the losses that have a colour of their own: without noise the best one is 0
+FLOOR = 1e-4  # smaller losses have the same colour: without noise the lowest is 0, which has no log
 
 
 @figure
@@ -18,7 +18,7 @@ def neuron_line(x: np.ndarray, y: np.ndarray, weight: float, bias: float, loss: 
     Args:
         x, y: the points, `(n,)` each.
         weight, bias: the knobs.
-        loss: mean squared error, for the legend.
+        loss: mean squared error, for screen readers.
     """
     predicted = weight * x + bias
     gaps_x = np.repeat(x, 3)
@@ -49,7 +49,7 @@ def neuron_line(x: np.ndarray, y: np.ndarray, weight: float, bias: float, loss: 
             "x": ends,
             "y": weight * ends + bias,
             "line": {"color": theme.VERMILLION, "width": 3},
-            "name": "what the neuron says",
+            "name": "the neuron's output",
             "hovertemplate": "input %{x:.3f}<br>output %{y:.3f}<extra></extra>",
         },
     ]
@@ -63,12 +63,12 @@ def neuron_line(x: np.ndarray, y: np.ndarray, weight: float, bias: float, loss: 
 def neuron_surface(
     knob: np.ndarray, losses: np.ndarray, weight: float, bias: float, path: np.ndarray
 ) -> Spec:
-    """The loss at every position of the two knobs, the path so far, and where they stand.
+    """The loss at every position of the two knobs, their path so far, and their position.
 
     Args:
         knob: positions, `(n,)`, of both knobs.
         losses: mean squared errors, `(n, n)`, rows by bias.
-        weight, bias: where the knobs stand.
+        weight, bias: the present position of the knobs.
         path: earlier positions, `(k, 2)`.
     """
     data = [

@@ -1,4 +1,4 @@
-"""A tensor on its quantization grid: the histogram snaps to the levels, and the error appears."""
+"""A tensor before and after it is rounded to a quantization grid, and the error."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 BINS = 80
 LEVELS = 300  # more of them than this are shown as a histogram of their own
-SNAPS = 40  # values whose way to their level is drawn
+SNAPS = 40  # values that are joined to their level by a line
 ERRORS = 1500  # values whose error is drawn
 
 
 @figure
 def number_grid(grid: Grid, *, channel: int = 0, name: str = "", height: int = 460) -> Spec:
-    """Three rows over one axis of values: histograms, some values on their way, the error.
+    """Three rows over one axis of values: histograms, some values and their levels, the error.
 
     Histograms are densities (share of the values per unit), so that one of bins and one of
     levels, each as wide as its part of the axis, can be compared. Where every channel has a
@@ -29,7 +29,7 @@ def number_grid(grid: Grid, *, channel: int = 0, name: str = "", height: int = 4
 
     Args:
         grid: from `labkit.quantize.grid`.
-        channel: which, of a grid per channel.
+        channel: which one to show, if every channel has a grid of its own.
         name: of the tensor, for the axis.
         height: in pixels.
     """
@@ -63,7 +63,7 @@ def number_grid(grid: Grid, *, channel: int = 0, name: str = "", height: int = 4
 
 
 def _of(grid: Grid, channel: int) -> tuple[np.ndarray, np.ndarray, str]:
-    """Values before and after, flat, and which channel they are of."""
+    """Values before and after, flat, and words that name their channel."""
     before, after = (np.asarray(one, np.float64) for one in (grid.tensor, grid.dequantized))
     count = len(grid.scale)
     if grid.scheme.per == "tensor":
@@ -74,7 +74,7 @@ def _of(grid: Grid, channel: int) -> tuple[np.ndarray, np.ndarray, str]:
 
 
 def _edges(values: np.ndarray) -> np.ndarray:
-    """Of bins over all values: fewer for few values, which would stand one by one."""
+    """Edges of bins over all values: fewer bins for few values, so that a bin holds several."""
     low, high = values.min(), values.max()
     if high - low <= 1e-9 * max(abs(low), abs(high)):  # constant
         room = abs(low) / 2 or 0.5
@@ -96,7 +96,7 @@ def _histogram(values: np.ndarray) -> dict[str, Any]:
 
 
 def _rounded_histogram(values: np.ndarray, rounded: np.ndarray, step: float) -> dict[str, Any]:
-    """A stem at every level that is used, as high as its share is dense around it.
+    """A stem at every level that is used, as high as the density of the values around it.
 
     Where levels are closer than bins are wide, or not even (`step` is 0), bins as before.
     """

@@ -1,4 +1,4 @@
-"""Many runs at a glance: a row each, a column a number."""
+"""Many runs at a glance: a line per run, a panel per number."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from labkit.figures import theme
 from labkit.figures.axes import axis, log_axis
 from labkit.figures.base import Spec, decades, figure, finite, limits, positive
 
-ROW = 23  # pixels a row
+ROW = 23  # pixels per row
 GAP = 0.035  # between columns, as a share of the width
 
 
@@ -24,9 +24,9 @@ def overview(
     group: str | None = None,
     log: Sequence[str] = (),
 ) -> Spec:
-    """A table as dots: one line a `label`, one panel a column, one colour a `group`.
+    """A table as dots: a line for each `label`, a panel for each column, a colour for each `group`.
 
-    Lines stand in the order in which their label first comes. On a log panel a zero is a
+    Lines are in the order in which their labels first appear. On a log panel a zero is a
     cross at the left edge; what is not finite is a triangle at the right edge of any panel.
 
     Args:

@@ -1,4 +1,4 @@
-"""What a search found: accuracy against latency or size, and the front that nothing beats."""
+"""Candidates for deployment: accuracy against latency and size, and the Pareto front."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ def pareto(
     threads: int = 0,
     height: int = 420,
 ) -> Spec:
-    """mAP50-95 against milliseconds, a mark per candidate; its area is the size of the file.
+    """mAP50-95 against milliseconds, a mark per candidate; its area grows with the file size.
 
     The shape is the precision: circles fp32, squares 16 bits, triangles int8, diamonds mixed.
-    The line joins what no other candidate beats in latency and accuracy; a filled mark is on
+    The line joins the candidates that no other beats in latency and accuracy; a filled mark is on
     the front of latency, accuracy and size.
 
     Args:
         rows: of each candidate `name`, `runtime`, `precision`, `ms`, `map`, `mb` and `front`
             (whether nothing beats it in all three).
         chosen: the name of the one to mark.
-        floor: the lowest mAP50-95 that is allowed, as a dotted line.
-        threads: that the latency was measured with, for the axis.
+        floor: the lowest mAP50-95 allowed, as a dotted line.
+        threads: number of threads the latency was measured with, for the axis; 0 if unknown.
         height: in pixels.
     """
     data: list[dict[str, Any]] = []
@@ -105,7 +105,7 @@ def pareto(
                 "y": floor,
                 "yanchor": "top",
                 "showarrow": False,
-                "text": "lowest that is allowed",
+                "text": "lowest allowed",
                 "font": {"size": 11},
             }
         ]
@@ -114,7 +114,7 @@ def pareto(
 
 def _latency(threads: int) -> str:
     used = {0: "", 1: ", 1 thread"}.get(threads, f", {threads} threads")
-    return f"milliseconds an image{used}"
+    return f"milliseconds per image{used}"
 
 
 def _ticks(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -131,7 +131,7 @@ def _ticks(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _span(rows: Sequence[Mapping[str, Any]], floor: float | None) -> list[float]:
-    """Limits that hold what is near the best; what has collapsed lies at the bottom edge."""
+    """Limits that hold every candidate and the floor, with some room."""
     values = [row["map"] for row in rows] + ([floor] if floor is not None else [])
     high, low = max(values, default=1.0), min(values, default=0.0)
     room = max(0.01, 0.08 * (high - low))
@@ -139,7 +139,7 @@ def _span(rows: Sequence[Mapping[str, Any]], floor: float | None) -> list[float]
 
 
 def _front(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The staircase of what is fastest for its accuracy."""
+    """A staircase through the candidates that are fastest for their accuracy."""
     best: list[Mapping[str, Any]] = []
     for row in sorted(rows, key=lambda row: (row["ms"], -row["map"])):
         if not best or row["map"] > best[-1]["map"]:

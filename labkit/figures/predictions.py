@@ -1,4 +1,4 @@
-"""What a network predicts: a boundary in the plane, a fitted curve, pictures with answers."""
+"""What a network predicts: a boundary in the plane, a fitted curve, digits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Dict = dict[str, Any]
 
 # Two classes have the colours of the signs, so that a boundary and the weights that make it
-# read alike: class 1 is what a positive output says.
+# match: a positive output means class 1.
 TWO = (theme.NEGATIVE, theme.POSITIVE)
 
 
@@ -97,7 +97,7 @@ def _samples(data: Data, colors: tuple[str, ...]) -> list[Dict]:
         for k, color in enumerate(colors):
             points = inputs[targets == k]
             name = f"class {k}, {split}"
-            # One legend entry a class, and one for what the diamonds are.
+            # One legend entry per class, and one for the diamonds.
             legend = f"class {k}" if split == "training" else split
             traces.append(
                 {
@@ -164,7 +164,7 @@ _FONT = {
     8: "111101111101111", 9: "111101111001111",
 }  # fmt: skip
 _COLUMNS = 8
-# On the colour scale from 0 to 4: 0 to 1 is ink, around 2 a right answer, 3 to 4 ink in an
+# On the colour scale from 0 to 4: 0 to 1 is ink, around 2 a correct answer, 3 to 4 ink in an
 # error's colour, 4 its frame and its answer.
 _RIGHT, _TINTED, _WRONG = 2.0, 3.0, 4.0
 _SCALE = [
@@ -181,7 +181,7 @@ _SCALE = [
 def digit_predictions(predictions: Predictions) -> Spec:
     """Pictures, each with the predicted digit beside it; wrong ones are red and framed.
 
-    All is one heat map, the printed digits too, so that it repaints as fast as one.
+    Everything is one heat map, the printed digits too, so that it repaints quickly.
     """
     images = np.asarray(predictions.images, np.float64)
     count, high, wide = images.shape
@@ -236,7 +236,7 @@ def _answers(predictions: Predictions) -> list[str]:
         predictions.confidence.tolist(),
         strict=True,
     )
-    return [f"predicted {p}, {c:.2%} sure<br>it is {t}" for t, p, c in rows]
+    return [f"predicted {p} with probability {c:.2%}<br>true digit {t}" for t, p, c in rows]
 
 
 @lru_cache(maxsize=1)

@@ -1,4 +1,4 @@
-"""Quantization-aware training: a layer's weights on the grid that every step rounds them to."""
+"""Quantization-aware training: a layer's weights on the grid they are rounded to at each step."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def weights_on_grid(
     end: int | None = None,
     height: int = 430,
 ) -> Spec:
-    """The histogram of a layer's weights between the levels, then and now; below, how they move.
+    """The histogram of a layer's weights between the levels, first and now, and how they move.
 
     Args:
         steps: `(n,)`, of the records.
@@ -63,7 +63,7 @@ def weights_on_grid(
             "x": first[0],
             "y": first[1],
             "line": {"color": theme.INK, "width": 1.5, "shape": "hvh"},
-            "hovertemplate": "around %{x:.3g} steps: density %{y:.3g}<extra>then</extra>",
+            "hovertemplate": "around %{x:.3g} steps: density %{y:.3g}<extra>first</extra>",
         }
     )
     data.append(

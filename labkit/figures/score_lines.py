@@ -1,4 +1,4 @@
-"""Scores against something: a line each, where they were before, and where one is now."""
+"""Traces of scores: a line per curve, a dotted line for a reference, a mark for the present."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def score_lines(
 
     Args:
         curves: name -> (place, score in 0 to 1), from left to right.
-        before: the name and the height of the dotted line.
+        before: the name and the score of the dotted line.
         ends: the places between which it is drawn.
         now: the point to mark.
-        at: a place, as plotly's hover template has it.
+        at: how a hover template shows a place, such as `%{x} bits`.
         what: the name of the score.
     """
-    told, (name, level) = f"{what} %{{y:.3f}}<extra></extra>", before
+    hover, (name, level) = f"{what} %{{y:.3f}}<extra></extra>", before
     ends = list(ends)
     data: list[dict[str, Any]] = [
         {
@@ -41,7 +41,7 @@ def score_lines(
             "x": ends,
             "y": [level] * len(ends),
             "line": {"color": theme.INK, "width": 1.5, "dash": "dot"},
-            "hovertemplate": f"{name}: {told}",
+            "hovertemplate": f"{name}: {hover}",
         }
     ]
     for k, (name, points) in enumerate(curves.items()):
@@ -55,7 +55,7 @@ def score_lines(
                 "y": np.array([y for _, y in points], np.float64),
                 "line": {"color": color, "width": 2},
                 "marker": {"color": color, "size": 7},
-                "hovertemplate": f"{name}<br>{at}: {told}",
+                "hovertemplate": f"{name}<br>{at}: {hover}",
             }
         )
     here = [now] if now else []
@@ -73,7 +73,7 @@ def score_lines(
                 "symbol": "diamond",
                 "line": {"color": theme.OUTLINE, "width": 1},
             },
-            "hovertemplate": f"now, {at}: {told}",
+            "hovertemplate": f"now, {at}: {hover}",
         }
     )
     return data

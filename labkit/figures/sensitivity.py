@@ -1,4 +1,4 @@
-"""Which layer suffers most from few bits: bars from the input to the output."""
+"""The sensitivity of each layer to few bits: bars from the input to the output."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from labkit.figures.base import Spec, figure, nice
 if TYPE_CHECKING:
     from labkit.quantize.sensitivity import LayerSensitivity, Sensitivity
 
-NAMED = 40  # of more bars than this only hovers tell the names
+NAMED = 40  # with more bars than this, only the hover text names the layers
 
 
 @figure
 def sensitivity(result: Sensitivity, *, height: int = 420) -> Spec:
     """Quantized one at a time: the error at the network's outputs, and the mAP that is lost.
 
-    The head's bars have a colour of their own, since many recipes leave it in float. Bars
-    come in one after the other while the layers are measured; their places are there from
+    The head's bars have a colour of their own, since it is often left in float. Bars
+    appear one by one while the layers are measured; the axis has room for all of them from
     the start.
 
     Args:

@@ -1,4 +1,4 @@
-"""Walks over a toy surface: the map with its paths, the losses, the optimizer's memory."""
+"""Walks over a toy surface: the map with its paths, the losses, the optimizer's state."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 BANDS = 14  # shades between the lowest ground and the highest
 STEP = "step"
-ALONG, ACROSS = theme.PURPLE, "#8A6D3B"  # the two weights, where no optimizer is meant
+ALONG, ACROSS = theme.PURPLE, "#8A6D3B"  # colours of the two weights
 
-# One mid-tone that both pages can carry: the higher the ground, the more of it. A band ends
+# One mid-tone that reads on light and dark pages, more opaque on higher ground. A band ends
 # where the next begins, so that its edge is a contour line.
 _SHADES = [0.03 + 0.57 * k / (BANDS - 1) for k in range(BANDS)]
 GROUND = [
@@ -35,7 +35,7 @@ USUAL = {
     "rmsprop": theme.PURPLE,
 }
 
-# What the memory is called, by torch's name for it.
+# What the state is called, by torch's name for it.
 MEANS = {"momentum_buffer": "velocity", "exp_avg": "mean m"}
 ROOTS = {"exp_avg_sq": "√v", "exp_inf": "largest |g|", "sum": "√Σg²", "square_avg": "√E[g²]"}
 
@@ -54,7 +54,7 @@ def surface_map(
 ) -> Spec:
     """A surface seen from above, and the paths that optimizers took over it.
 
-    The deeper the ground, the paler; each band's edge is a contour line, and the bands are
+    Low ground is pale; each band's edge is a contour line, and the bands are
     evenly spaced in the *logarithm* of the loss, so that a valley's floor has some too.
 
     Args:
@@ -62,7 +62,7 @@ def surface_map(
         losses: the loss at each pair, `(m, n)`, rows by y.
         walks: by the names to show; see `walk_colors`.
         minima, saddles: positions to mark.
-        step: how far the walks have come; None is to their ends.
+        step: the step up to which walks are drawn; by default to their ends.
         height: in pixels.
     """
     floor = max(float(np.quantile(losses, 0.01)), 1e-9 * float(losses.max()), 1e-300)
@@ -121,7 +121,7 @@ def _marks(
 
 def _path(name: str, walk: Walk, step: int | None, color: str) -> list[dict[str, Any]]:
     """A pale casing that lifts the path off the ground, its line with a dot at each step,
-    and a large dot where it stands.
+    and a large dot at its end.
     """
     end = len(walk.path) - 1 if step is None else min(step, len(walk.path) - 1)
     path = walk.path[: end + 1]
@@ -165,7 +165,7 @@ def walk_losses(walks: Mapping[str, Walk], *, step: int | None = None, height: i
 
     Args:
         walks: by the names to show, coloured as on the map.
-        step: where to draw the line that says how far the map shows the walks.
+        step: where to draw a line, at the step that the map shows.
         height: in pixels.
     """
     end = max((walk.steps for walk in walks.values()), default=1)
@@ -175,7 +175,7 @@ def walk_losses(walks: Mapping[str, Walk], *, step: int | None = None, height: i
     colors = walk_colors(walks)
     for name, walk in walks.items():
         index = thin(len(walk.losses))
-        # What fell below a billionth has arrived: an axis down to 1e-200 shows nothing.
+        # Below a billionth a walk has converged: an axis down to 1e-200 would show nothing.
         y = np.maximum(walk.losses[index], 1e-9 * highest)
         kept.append(y)
         note = " (diverged)" if walk.diverged is not None else ""
@@ -200,7 +200,7 @@ def walk_losses(walks: Mapping[str, Walk], *, step: int | None = None, height: i
 
 @figure
 def walk_state(walk: Walk, *, step: int | None = None, height: int = 480) -> Spec:
-    """What an optimizer remembers while it walks, for each of the two weights.
+    """The state of an optimizer during a walk, for each of the two weights.
 
     A row for each weight: the gradient (thin), its running mean or velocity (bold), and the
     root of its running square (dotted). Below: what each coordinate of the gradient, or of
@@ -215,7 +215,7 @@ def walk_state(walk: Walk, *, step: int | None = None, height: int = 480) -> Spe
     end = max(1, walk.steps)
     taken = np.vstack([np.full((1, 2), np.nan), np.diff(walk.path, axis=0)])
     factor = walk.state.get("effective_lr")
-    remembered = [
+    state = [
         (next(words for key, words in names.items() if key in walk.state), walk.state[name], style)
         for name, names, style in (
             ("mean", MEANS, {"width": 3}),
@@ -224,13 +224,13 @@ def walk_state(walk: Walk, *, step: int | None = None, height: int = 480) -> Spe
         if name in walk.state
     ]
     data: list[dict[str, Any]] = []
-    layout = theme.layout(f"What {walk.optimizer} remembers", height=height)
+    layout = theme.layout(f"State of {walk.optimizer}", height=height)
     # A row for each weight, since their slopes may differ a hundredfold, and one for both.
     rows = {"yaxis": [0.7, 1], "yaxis2": [0.36, 0.66], "yaxis3": [0, 0.28]}
     for k, (letter, color) in enumerate((("x", ALONG), ("y", ACROSS))):
         row = f"yaxis{k + 1}" if k else "yaxis"
         above = [_line("gradient", index, walk.gradients[index, k], color, 1)]
-        for words, values, style in remembered:
+        for words, values, style in state:
             above.append(_line(words, index, values[index, k], color, **style))
         for line in above:
             line["name"] += f" {letter}"
@@ -254,7 +254,7 @@ def walk_state(walk: Walk, *, step: int | None = None, height: int = 480) -> Spe
 
 
 def walk_colors(walks: Mapping[str, Walk]) -> dict[str, str]:
-    """A colour for each walk: an optimizer has the same one in all pictures, where it can."""
+    """A colour for each walk: where possible, an optimizer has the same one in all figures."""
     colors: dict[str, str] = {}
     for name, walk in walks.items():
         usual = USUAL.get(walk.optimizer)
@@ -267,7 +267,7 @@ def walk_colors(walks: Mapping[str, Walk]) -> dict[str, str]:
 
 
 def _now(step: int | None, end: int, span: Sequence[float]) -> dict[str, Any]:
-    """A line across the plot: how far the walks have come. (A shape would not stream.)"""
+    """A line across the plot at the current step. (A shape would not stream.)"""
     at = end if step is None else min(step, end)
     line = _line("now", np.array([at, at]), np.array(span), theme.LINE, 1)
     return line | {"showlegend": False, "hoverinfo": "skip", "visible": step is not None}

@@ -1,4 +1,4 @@
-"""A sweep as a map: one cell a run."""
+"""A sweep as a map: one cell per run."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from labkit.figures import theme
 from labkit.figures.axes import axis
 from labkit.figures.base import Spec, figure, finite
 
-PRINTED = 120  # cells; in more of them numbers would be too small to read
-WIDEST = 13  # columns whose cells have room for a number
+PRINTED = 120  # the most cells that have room for a readable number
+WIDEST = 13  # the most columns whose cells have room for a number
 ROOM = 110  # characters of labels that fit below a map
+COLUMNS = "learning rate"
 # Opaque colours, so that the numbers printed on them can be read on any page.
 _SCALE = ((0.0, "#E6F0F8"), (0.5, "#6FA8D6"), (1.0, "#0A3F6B"))
 _DARK, _LIGHT = "#1B1B1B", "#FFFFFF"
@@ -35,24 +36,22 @@ def sweep_map(
     *,
     metric: str = "val_loss",
     row_title: str = "",
-    column_title: str = "learning rate",
     unit: str = "",
     chosen: tuple[int, int] | None = None,
-    best: tuple[int, int] | None = None,
 ) -> Spec:
-    """One cell a run: dark is good, a cross has diverged, a frame marks the best.
+    """One cell per run: dark is good, a cross has diverged, a frame marks the best.
 
     Losses have logarithmic colours, since they differ by factors.
 
     Args:
         values: the metric of each run at its end, `(rows, columns)`; NaN where it diverged.
-        rows, columns: what each row and column stands for, names or numbers.
-        metric: what is shown (`val_loss`, `val_accuracy`, `train_loss`, …): of an accuracy
-            much is good, of anything else little.
-        row_title, column_title: names of the two axes.
+        rows, columns: the value of each row, a name or a number, and of each column, a
+            learning rate.
+        metric: what is shown (`val_loss`, `val_accuracy`, `train_loss`, …). High is good for
+            an accuracy, low for anything else.
+        row_title: name of the vertical axis; the horizontal one is the learning rate.
         unit: of the metric, for the colour bar.
         chosen: row and column of a cell to frame, such as the one that is shown below.
-        best: row and column of the best cell; by default found here.
     """
     values = finite(np.asarray(values))
     high, wide = values.shape
@@ -62,8 +61,8 @@ def sweep_map(
     across, down = [[_label(item) for item in items] for items in (columns, rows)]
     hover = [
         [
-            f"{_named(row_title, down[r])}<br>{_named(column_title, across[c])}<br>"
-            + _say(values[r, c], words, unit, accuracy)
+            f"{_named(row_title, down[r])}<br>{_named(COLUMNS, across[c])}<br>"
+            + _result(values[r, c], words, unit, accuracy)
             for c in range(wide)
         ]
         for r in range(high)
@@ -101,8 +100,7 @@ def sweep_map(
         },
         _crosses(gone),
     ]
-    best = best or best_cell(values, metric)
-    data.append(_frame("best", best, theme.ORANGE, 0.47, 3.5))
+    data.append(_frame("best", best_cell(values, metric), theme.ORANGE, 0.47, 3.5))
     data.append(_frame("shown below", chosen, theme.VERMILLION, 0.38, 2.5, "dot"))
     if values.size <= PRINTED and wide <= WIDEST:
         data += _numbers(values, shade, accuracy)
@@ -111,13 +109,13 @@ def sweep_map(
     )
     longest = max((len(name) for name in down), default=1)
     layout["margin"] = {**layout["margin"], "l": min(240, 48 + round(6.8 * longest)), "r": 96}
-    layout["xaxis"] = _side(column_title, across, [-0.5, wide - 0.5], across=True)
+    layout["xaxis"] = _side(COLUMNS, across, [-0.5, wide - 0.5], across=True)
     layout["yaxis"] = _side(row_title, down, [high - 0.5, -0.5])
     return {"data": data, "layout": layout}
 
 
 def _shades(values: np.ndarray, accuracy: bool) -> tuple[np.ndarray, tuple[float, float] | None]:
-    """How dark each cell is, 0 to 1, and the values of pale and dark (None without any)."""
+    """How dark each cell is, from 0 to 1, and the values at those ends (None without any)."""
     if accuracy:
         scaled = values
     else:
@@ -128,7 +126,7 @@ def _shades(values: np.ndarray, accuracy: bool) -> tuple[np.ndarray, tuple[float
     if not len(good):
         return scaled, None
     low, high = float(good.min()), float(good.max())
-    if not accuracy:  # one run that all but exploded must not take all colours
+    if not accuracy:  # one run that nearly exploded must not use up the colours
         low = max(low, float(np.median(good)) - 1.0)
         scaled = np.maximum(scaled, low)
     if high - low < 1e-9:
@@ -253,7 +251,7 @@ def _named(title: str, label: str) -> str:
     return f"{title} {label}" if title else label
 
 
-def _say(value: float, words: str, unit: str, accuracy: bool) -> str:
+def _result(value: float, words: str, unit: str, accuracy: bool) -> str:
     if math.isnan(value):
         return "diverged: the loss became infinite or NaN"
     if accuracy:

@@ -5,7 +5,7 @@ colour everywhere, as in TensorFlow Playground: blue is positive, orange is nega
 what is near zero fades into the page, whichever colour the page has.
 
 Text and grid colours live in a plotly *template*: the live widget lays the notebook's own
-theme over it, and static figures fall back on mid-tones that both backgrounds can carry.
+theme over it, and static figures use mid-tones that read on both backgrounds.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ LEGEND = {
 
 
 def layout(label: str, *, height: int = HEIGHT, legend: bool = True, **more: Any) -> dict[str, Any]:
-    """The layout all figures start from; `label` says to a screen reader what it shows."""
+    """The layout all figures start from; `label` describes the figure to a screen reader."""
     margin = MARGIN if legend else {**MARGIN, "t": 14}
     return {
         "template": TEMPLATE,

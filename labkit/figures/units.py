@@ -1,33 +1,35 @@
-"""The units of one layer side by side, at several moments: do they become different?"""
+"""The units of one layer at several steps: whether they become different from each other."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from labkit.figures import theme
 from labkit.figures.axes import axis
 from labkit.figures.base import Spec, bound, figure, finite
-from labkit.training.history import History
+
+if TYPE_CHECKING:
+    from labkit.training.history import History
 
 CELLS = 128  # the most cells on a side of one picture
 GAP = 0.03
-ROUNDING = 1e-2  # of the largest weight: units this near to each other began as one
+ROUNDING = 1e-2  # share of the largest weight: units that differ by less began equal
 
 
 @figure
 def unit_rows(histories: Mapping[str, History], tensor: str, steps: Sequence[int]) -> Spec:
-    """A weight matrix at several steps, one line of pictures a run: a row in each is a unit.
+    """A weight matrix at several steps, one line of pictures per run: each row is a unit.
 
-    Where all units are alike, a picture has no more than vertical stripes. A line of
-    pictures has one colour range: blue is positive, orange negative.
+    Where all units are equal, a picture has vertical stripes only. The pictures of a line
+    share a colour range: blue is positive, orange negative.
 
     Args:
-        histories: the runs, by the words that stand before their line.
+        histories: the runs, by the name above their line.
         tensor: a tensor of two dimensions or more, in each of them.
-        steps: of which the nearest kept ones are shown.
+        steps: at each, the nearest kept snapshot is shown.
 
     Raises:
         KeyError: no such tensor.
@@ -85,7 +87,7 @@ def unit_rows(histories: Mapping[str, History], tensor: str, steps: Sequence[int
                     "%{z:.6g}<extra></extra>",
                 }
             )
-            text = f"step {step}: {_alike(matrix)}"
+            text = f"step {step}: {_difference(matrix)}"
             notes.append(_note(f"<b>{name}</b>, {text}" if j == 0 else text, left, top))
     return {"data": data, "layout": layout | {"annotations": notes}}
 
@@ -100,15 +102,15 @@ def _matrix(values: np.ndarray) -> np.ndarray:
     return values[::down, ::across]
 
 
-def _alike(matrix: np.ndarray) -> str:
-    """In words, the largest difference between a weight of a unit and the same of the first."""
+def _difference(matrix: np.ndarray) -> str:
+    """In words, the largest difference between a weight of a unit and that of the first unit."""
     gaps = np.abs(matrix - matrix[0])
     distance = float(np.nanmax(gaps)) if np.isfinite(gaps).any() else 0.0
     if distance == 0:
-        return "all rows alike"
+        return "all rows equal"
     # Sums in another order round differently, and Adam makes steps of the smallest gradients.
     rounding = distance < ROUNDING * np.nanmax(np.abs(matrix))
-    return "rows alike but for rounding" if rounding else f"rows differ by {distance:.2g}"
+    return "rows equal up to rounding" if rounding else f"rows differ by {distance:.2g}"
 
 
 def _note(text: str, x: float, y: float) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -11,11 +11,13 @@ import numpy as np
 from labkit.figures import theme
 from labkit.figures.axes import axis, events, horizon, step_axis
 from labkit.figures.base import Spec, figure, finite, limits, nice
-from labkit.training.history import History
-from labkit.training.statistics import QUANTILES
+
+if TYPE_CHECKING:
+    from labkit.training.history import History
 
 LINE_POINTS = 200  # the most points of a line
-LINES = 48  # more weights than this are shown as quantile bands
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)  # the columns of `History.quantiles`
+LINES = 48  # the most weights that are lines of their own; more are shown as quantile bands
 BINS = 40
 COLUMNS = 128  # the most columns of a histogram over time
 SAMPLED = 4096  # of a larger tensor, the histogram over time counts evenly spaced weights
@@ -64,7 +66,7 @@ def _each(history: History, tensor: str) -> tuple[list[dict[str, Any]], list[flo
 
 
 def _names(tensor: str, shape: tuple[int, ...]) -> tuple[list[str], list[int]]:
-    """What to call each weight, and the number of the unit it leads to."""
+    """The name of each weight, and the number of the unit it leads to."""
     places = list(np.ndindex(shape))
     units = [place[0] if place else 0 for place in places]
     if len(shape) == 2:
@@ -73,7 +75,7 @@ def _names(tensor: str, shape: tuple[int, ...]) -> tuple[list[str], list[int]]:
 
 
 _BANDS = (
-    # name, what a hover says, opacity of the fill down to the one before
+    # name, hover text, opacity of the fill down to the curve before
     ("5 to 95 %", "5 % quantile", 0.0),
     ("5 to 95 %", "95 % quantile", 0.22),
     ("25 to 75 %", "25 % quantile", 0.0),
@@ -230,10 +232,10 @@ def tensor_distribution(
     Args:
         values: weights of any shape.
         before: weights in the same unit, of any shape.
-        name: what they are called on the axis.
-        label, earlier: the legend's words for `values` and for `before`.
+        name: of the weights, for the axis.
+        label, earlier: the legend's names of `values` and for `before`.
         span: the axis' limits; by default they hold all finite weights.
-        beyond: the share of the weights that may lie beyond the axis, where few strong ones
+        beyond: the share of the weights that may lie beyond the axis, where a few large ones
             would crowd all others into a few bars; the outermost bars count them.
     """
     values = np.ravel(values)

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 from tests.browser.pages import Notebook, Panel, eventually
 
 CURVES = "Fine-tuning: losses, precision and learning rate"
-UPDATES = "How much each layer is moved"
+UPDATES = "How far each layer is moved"
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ def test_the_search_ends_with_a_verdict(notebook: Notebook):
         cell.scroll_into_view_if_needed()  # what is far away is drawn later
     eventually(notebook.page, said.count, "a verdict")
     drawn = notebook.page.locator(".js-plotly-plot")
-    picture = drawn.filter(has_text=re.compile("milliseconds an image"))
+    picture = drawn.filter(has_text=re.compile("milliseconds per image"))
     eventually(notebook.page, picture.count, "the picture of all candidates")
 
 

@@ -10,11 +10,8 @@ from torch import nn
 
 from labkit.figures import (
     changes_by_depth,
-    filter_images,
-    tensor_change,
     tensor_diagram,
     tensor_distribution,
-    tensor_heatmap,
     tensors_by_depth,
 )
 from labkit.panels.live_figure import pack
@@ -78,22 +75,21 @@ def test_depth_goes_from_left_to_right_and_modules_share_a_place():
 
 
 def test_buffers_wait_in_the_legend():
-    for shown, expected in ((False, "legendonly"), (True, True)):
-        spec = tensors_by_depth.spec(anatomy(network()), buffers=shown)
-        found = {trace["name"]: trace["visible"] for trace in spec["data"]}
-        assert found.pop("buffer") == expected
-        assert set(found.values()) == {True}
-        entries = [trace["name"] for trace in spec["data"] if trace.get("showlegend", True)]
-        assert entries == ["weight", "bias", "scale", "buffer"]
+    spec = tensors_by_depth.spec(anatomy(network()))
+    found = {trace["name"]: trace["visible"] for trace in spec["data"]}
+    assert found.pop("buffer") == "legendonly"
+    assert set(found.values()) == {True}
+    entries = [trace["name"] for trace in spec["data"] if trace.get("showlegend", True)]
+    assert entries == ["weight", "bias", "scale", "buffer"]
 
 
-def test_a_hover_tells_all_facts():
+def test_the_hover_text_has_all_facts():
     trace = next(t for t in tensors_by_depth.spec(anatomy(network()))["data"] if "text" in t)
-    told = trace["text"][0]
-    assert told.startswith("<b>0.0.weight</b>")
+    text = trace["text"][0]
+    assert text.startswith("<b>0.0.weight</b>")
     for word in ("kind weight", "shape 3x3x3x3", "count 81", "bytes 324", "effective rank "):
-        assert word in told
-    assert "used rank" not in told
+        assert word in text
+    assert "used rank" not in text
 
 
 @pytest.mark.parametrize("source", [nn.Identity(), nn.Linear(2, 3), nn.LSTM(3, 4)])
@@ -115,50 +111,6 @@ def test_changes_of_tensors_and_of_layers():
     assert angle["0.0.weight"][1] == pytest.approx(np.degrees(np.arccos(found[0].cosine)))
     layers = panels(check(changes_by_depth.spec(found.layers)))
     assert list(layers[0]) == [str(layer) for layer in range(12)]
-
-
-# --- filters -----------------------------------------------------------------------------
-
-
-def tiles(spec, count: int) -> np.ndarray:
-    """The colours in the middle of each filter's cells, `(filters, 2, 2, 3)`, and opacity."""
-    picture = np.array(spec["data"][0]["z"])
-    side = 12
-    columns = (picture.shape[1] + 1) // (side + 1)
-    found = []
-    for k in range(count):
-        top, left = (k // columns) * (side + 1), (k % columns) * (side + 1)
-        found.append(picture[top + 3 : top + 12 : 6, left + 3 : left + 12 : 6])
-    return np.array(found)
-
-
-def test_a_filter_has_the_colours_that_it_answers_to():
-    values = np.zeros((5, 3, 2, 2))
-    values[0, 0, 0, 0] = 2.0  # more red
-    values[1, 2, 1, 1] = -0.5  # less blue
-    values[2] = 1.0
-    spec = filter_images.spec(values, name="model.0.conv.weight")
-    check({**spec, "layout": {k: v for k, v in spec["layout"].items() if k[1:5] != "axis"}})
-    found = tiles(spec, 5)
-    assert found[0, 0, 0].tolist() == [255, 128, 128, 255]
-    assert found[1, 1, 1].tolist() == [128, 128, 0, 255]
-    assert (found[2] == 255).all()
-    assert (found[3:, :, :, :3] == 128).all()
-    alike = tiles(filter_images.spec(values, alike=True), 5)
-    assert alike[0, 0, 0, 0] == 255
-    assert alike[1, 1, 1, 2] == round(127.5 * (1 - 0.5 / 2))
-
-
-def test_between_filters_the_page_shows():
-    picture = np.array(filter_images.spec(np.ones((2, 3, 3, 3)))["data"][0]["z"])
-    assert picture.shape == (12, 25, 4)
-    assert (picture[:, 12, 3] == 0).all()
-    assert (np.delete(picture, 12, axis=1)[:, :, 3] == 255).all()
-
-
-def test_filters_see_three_colours():
-    with pytest.raises(ValueError, match=r"\(4, 1, 3, 3\)"):
-        filter_images.spec(np.ones((4, 1, 3, 3)))
 
 
 # --- one tensor of any size --------------------------------------------------------------
@@ -199,28 +151,6 @@ def test_diagrams_of_odd_shapes(shape):
     check(tensor_diagram.spec(np.ones(shape)))
 
 
-def test_a_few_strong_weights_do_not_make_the_others_pale():
-    values = np.random.default_rng(2).normal(size=(100, 100)) * 0.01
-    values[3, 4] = 40.0
-    plain, spec = tensor_heatmap.spec(values), check(tensor_heatmap.spec(values, beyond=0.01))
-    assert plain["data"][0]["zmax"] >= 40
-    trace = spec["data"][0]
-    assert trace["zmax"] == -trace["zmin"] == 0.05
-    assert np.mean(np.abs(values) > 0.05) <= 0.01
-    assert trace["z"][3, 4] == 40
-    assert trace["colorbar"]["ticktext"][-1] == "0.05 or more"
-    even = tensor_heatmap.spec(np.ones((4, 4)), beyond=0.01)
-    assert str(even) == str(tensor_heatmap.spec(np.ones((4, 4))))
-
-
-def test_kernels_stay_larger_than_a_pixel():
-    values = np.arange(64 * 48 * 9.0).reshape(64, 48, 3, 3)
-    rows = {most: tensor_heatmap.spec(values, kernel_rows=most) for most in (256, 64)}
-    assert rows[256]["data"][0]["z"].shape[0] == 4 * 48 - 1
-    assert rows[64]["data"][0]["z"].shape[0] == 4 * 16 - 1
-    assert "1 in 3" in rows[64]["layout"]["yaxis"]["title"]["text"]
-
-
 def test_outermost_bars_count_what_lies_beyond():
     values = np.random.default_rng(3).normal(size=20_000)
     values[:10] = 1000.0
@@ -235,11 +165,3 @@ def test_outermost_bars_count_what_lies_beyond():
     assert "beyond" in trace["layout"]["xaxis"]["title"]["text"]
     calm = tensor_distribution.spec(values[10:], beyond=0.01)
     assert calm["layout"] == tensor_distribution.spec(values[10:])["layout"]
-
-
-def test_a_change_is_the_difference():
-    rng = np.random.default_rng(4)
-    now, before = rng.normal(size=(2, 6, 5)).astype(np.float32)
-    spec = check(tensor_change.spec(now, before, name="w"))
-    expected = (now.astype(np.float64) - before).astype(np.float32)
-    np.testing.assert_array_equal(spec["data"][0]["z"], expected)

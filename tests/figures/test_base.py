@@ -3,10 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from labkit.figures.axes import horizon, log_axis, merge
 from labkit.figures.base import bound, decades, finite, limits, nice, positive, smooth, thin
-from labkit.training.history import Mark
-from tests.figures.runs import history
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 255, 256, 257, 1000, 5000, 100_001])
@@ -66,26 +63,3 @@ def test_smooth_is_the_mean_of_the_last_finite_values():
     expected = [np.nanmean(clean[max(0, i - 19) : i + 1]) for i in index]
     np.testing.assert_allclose(means, expected)
     assert np.isnan(smooth(np.full(5, np.nan), 2)[1]).all()
-
-
-@pytest.mark.parametrize("span", [(-1, 0), (-0.7, 0.3), (-30, 35), (-4, 2), (0, 0.31)])
-def test_log_axes_have_a_few_ticks_inside(span):
-    axis = log_axis("x", span)
-    ticks = np.log10(axis["tickvals"])
-    assert 2 <= len(ticks) <= 8
-    assert (ticks >= span[0] - 1e-9).all()
-    assert (ticks <= span[1] + 1e-9).all()
-
-
-def test_the_horizon_grows_past_the_plan_and_shrinks_with_a_failure():
-    assert horizon([history(last=10, planned=100)]) == 100
-    assert horizon([history(last=120)], 100) >= 120
-    failed = history(last=9, planned=1000)
-    failed.finding = {"kind": "diverged", "message": "m", "remedy": "r", "evidence": {"step": 10}}
-    assert 10 <= horizon([failed]) <= 20
-
-
-def test_marks_of_a_dragged_slider_become_one():
-    marks = [Mark(10, "lr 0.1 → 0.2"), Mark(12, "lr 0.2 → 0.4"), Mark(90, "steps 100 → 200")]
-    assert merge(marks, 5) == [Mark(12, "lr 0.1 → 0.4"), Mark(90, "steps 100 → 200")]
-    assert merge(marks, 1) == marks

@@ -15,7 +15,7 @@ def test_bars_are_red_above_the_tolerance():
     (bars,) = spec["data"]
     assert bars["x"] == ["w", "b", "c"]
     assert bars["marker"]["color"] == [theme.VERMILLION, theme.GREEN, theme.GREEN]
-    assert bars["customdata"] == ["wrong", "right", "right"]
+    assert bars["customdata"] == ["wrong", "correct", "correct"]
     assert (bars["y"] > 0).all(), "a log axis has no zero"
     assert spec["layout"]["shapes"][0]["y0"] == 1e-4
     low, high = spec["layout"]["yaxis"]["range"]

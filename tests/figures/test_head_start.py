@@ -27,7 +27,7 @@ def test_the_first_epoch_that_is_there(curve, value, epoch):
 def test_the_words_say_how_many_epochs_are_spared():
     spec = head_start.spec(FAST, SLOW)
     (note,) = spec["layout"]["annotations"]
-    assert note["text"] == "pre-trained has it after 2 of 4 epochs"
+    assert note["text"] == "pre-trained reaches this after 2 of 4 epochs"
     across, down = spec["layout"]["shapes"]
     assert (across["x0"], across["x1"], across["y0"]) == (2, 4, 0.6)
     assert (down["x0"], down["y1"]) == (2, 0.6)
@@ -35,7 +35,7 @@ def test_the_words_say_how_many_epochs_are_spared():
 
 def test_a_run_that_never_comes_as_far_as_the_other_begins():
     (note,) = head_start.spec(FAST, ([1, 2], [0.0, 0.1]))["layout"]["annotations"]
-    assert note["text"] == "from scratch does not come as far as pre-trained begins"
+    assert note["text"] == "from scratch does not reach the first value of pre-trained"
 
 
 @pytest.mark.parametrize("curves", [(SLOW, FAST), (([], []), FAST), (FAST, ([], []))])

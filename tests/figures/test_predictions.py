@@ -91,4 +91,4 @@ def test_glyphs_spell_the_prediction():
 def test_hover_tells_answer_truth_and_confidence():
     given = pictures()
     words = digit_predictions.spec(given)["data"][1]["text"]
-    assert words[1] == f"predicted 2, {given.confidence[1]:.2%} sure<br>it is 1"
+    assert words[1] == f"predicted 2 with probability {given.confidence[1]:.2%}<br>true digit 1"

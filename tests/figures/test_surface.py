@@ -115,7 +115,7 @@ def test_losses_stop_at_a_billionth():
     assert np.isfinite(spec["data"][0]["y"]).all()
 
 
-def test_state_shows_what_the_optimizer_remembers():
+def test_the_state_of_the_optimizer_is_shown():
     momentum, adam = WALKS["momentum, lr 0.01"], WALKS["adam, lr 0.01"]
     spec = walk_state.spec(momentum)
     np.testing.assert_array_equal(trace(spec, "velocity y")["y"], momentum.state["mean"][:, 1])

@@ -27,7 +27,7 @@ def test_a_line_of_pictures_has_one_colour_range_that_holds_all():
     assert all(np.abs(trace["z"]).max() <= trace["zmax"] for trace in spec["data"])
 
 
-def test_words_say_whether_rows_are_alike():
+def test_words_say_whether_rows_are_equal():
     equal = history(last=10, weights=lambda step: np.full(MLP.total, 0.5))
 
     def apart(step):
@@ -40,8 +40,8 @@ def test_words_say_whether_rows_are_alike():
     )
     texts = [note["text"] for note in spec["layout"]["annotations"]]
     assert texts == [
-        "<b>equal</b>, step 0: all rows alike",
-        "step 10: all rows alike",
+        "<b>equal</b>, step 0: all rows equal",
+        "step 10: all rows equal",
         "<b>apart</b>, step 0: rows differ by 0.25",
         "step 10: rows differ by 0.25",
     ]
@@ -55,7 +55,7 @@ def test_rounding_is_called_rounding():
 
     spec = unit_rows.spec({"run": history(last=2, weights=nearly)}, "layer1.weight", [0])
     (note,) = spec["layout"]["annotations"]
-    assert note["text"] == "<b>run</b>, step 0: rows alike but for rounding"
+    assert note["text"] == "<b>run</b>, step 0: rows equal up to rounding"
 
 
 @pytest.mark.parametrize(

@@ -5,17 +5,16 @@ import pytest
 
 from labkit.figures import (
     tensor_distribution,
-    tensor_heatmap,
     weight_distribution,
-    weight_heatmap,
     weight_histogram,
     weight_lines,
     weights,
 )
 from labkit.figures.weights import BINS, SAMPLED
+from labkit.training import statistics
 from labkit.training.layout import Layout
 from labkit.training.recorder import Recorder, Step
-from tests.figures.runs import BIG, HISTORIES, history
+from tests.figures.runs import BIG, history
 
 
 def test_few_weights_are_a_line_each_with_the_kept_values():
@@ -44,6 +43,10 @@ def test_bands_are_the_quantiles():
     for trace, q in zip(data, (0.05, 0.95, 0.25, 0.75, 0.5, 0, 1), strict=True):
         np.testing.assert_allclose(trace["y"], np.quantile(expected, q, axis=1), atol=1e-5)
     assert [t.get("fill") for t in data[:5]] == [None, "tonexty", None, "tonexty", None]
+
+
+def test_quantiles_are_in_the_order_of_the_history():
+    assert weights.QUANTILES == statistics.QUANTILES
 
 
 def test_the_weight_axis_holds_every_weight():
@@ -106,60 +109,3 @@ def test_distribution_counts_now_and_before():
 def test_what_is_not_finite_is_not_counted():
     trace = tensor_distribution.spec(np.array([1.0, 2.0, np.nan, np.inf, -np.inf]))["data"][0]
     assert trace["y"].sum() == 2
-
-
-def test_heatmap_shows_the_matrix_around_zero():
-    run = history()
-    spec = weight_heatmap.spec(run, "output.weight")
-    trace = spec["data"][0]
-    values = run.weights()["output.weight"]
-    np.testing.assert_array_equal(trace["z"], values)
-    assert trace["zmin"] == -trace["zmax"]
-    assert np.abs(values).max() <= trace["zmax"]
-    assert spec["layout"]["yaxis"]["range"] == [2.5, -0.5]  # the first unit on top
-    titles = [spec["layout"][a]["title"]["text"] for a in ("xaxis", "yaxis")]
-    assert titles == ["from unit", "to unit"]
-
-
-def test_heatmap_of_a_step_is_that_steps():
-    run = history()
-    trace = weight_heatmap.spec(run, "layer1.bias", step=0)["data"][0]
-    np.testing.assert_array_equal(trace["z"][0], run.weights(0)["layer1.bias"])
-
-
-@pytest.mark.parametrize("shape", [(4, 6, 3, 3), (6, 4, 5, 3), (2, 2, 2, 2)])
-def test_kernels_lie_where_their_channels_are_counted(shape):
-    values = np.random.default_rng(0).normal(size=shape)
-    trace = tensor_heatmap.spec(values)["data"][0]
-    z, x, y = trace["z"], trace["x"], trace["y"]
-    assert np.isfinite(z).sum() == values.size
-    flipped = shape[0] > shape[1]
-    for i, j in np.argwhere(np.isfinite(z)):
-        row, column = int(f"{y[i]:.0f}"), int(f"{x[j]:.0f}")  # as d3's .0f in a hover
-        kernel = values[column, row] if flipped else values[row, column]
-        assert np.abs(kernel - z[i, j]).min() < 1e-6
-
-
-def test_kernels_of_one_channel_fill_rows_and_hover_their_channel():
-    values = np.random.default_rng(0).normal(size=(7, 1, 3, 3))
-    trace = tensor_heatmap.spec(values)["data"][0]
-    assert np.isfinite(trace["z"]).sum() == values.size
-    for (i, j), channel in np.ndenumerate(trace["customdata"]):
-        if np.isfinite(trace["z"][i, j]):
-            assert np.abs(values[channel, 0] - trace["z"][i, j]).min() < 1e-6
-
-
-def test_a_huge_matrix_is_strided_and_says_so():
-    spec = tensor_heatmap.spec(np.arange(600.0 * 100).reshape(600, 100))
-    assert spec["data"][0]["z"].shape == (200, 100)
-    assert "1 in 3" in spec["layout"]["yaxis"]["title"]["text"]
-
-
-def test_infinities_are_gaps_and_finite_weights_set_the_range():
-    run = HISTORIES["exploding"]()
-    assert not np.isfinite(run.flat()).any()
-    trace = weight_heatmap.spec(run, "layer1.weight")["data"][0]
-    assert np.isnan(trace["z"]).all()
-    assert np.isfinite(trace["zmax"])
-    early = weight_heatmap.spec(run, "layer1.weight", step=2)["data"][0]
-    assert np.isfinite(early["z"]).all()

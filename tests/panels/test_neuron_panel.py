@@ -37,7 +37,7 @@ def test_turning_a_knob_moves_the_line_and_the_marker(shown):
     weight.value = 2.0
     bias.value = -0.5
     np.testing.assert_array_equal(panel.path, [[0, 0], [2.0, 0], [2.0, -0.5]])
-    line = trace(shown[panel.live["line"]], "what the neuron says")
+    line = trace(shown[panel.live["line"]], "the neuron's output")
     np.testing.assert_allclose(line["y"], 2.0 * line["x"] - 0.5)
     marker = trace(shown[panel.live["surface"]], "your knobs")
     assert (marker["x"].tolist(), marker["y"].tolist()) == ([2.0], [-0.5])

@@ -42,7 +42,7 @@ def test_without_a_person_it_shows_plain_figures(monkeypatch):
     assert not hasattr(panel, "widget")
     panel._ipython_display_()
     assert [type(figure) for figure in displayed] == [go.Figure] * 3
-    assert displayed[2].layout.meta["label"] == "What momentum remembers"
+    assert displayed[2].layout.meta["label"] == "State of momentum"
     expected = walk(surface("ravine", condition=10), "momentum", 0.01, steps=20, start=(-1, 1))
     np.testing.assert_array_equal(panel.walks["momentum"].path, expected.path)
 
@@ -208,9 +208,9 @@ def test_muon_is_explained_where_it_is_chosen(shown):
 def test_looking_inside_shows_memory_and_arguments(shown):
     panel = made()
     label = lambda: shown[panel.live["state"]]["layout"]["meta"]["label"]  # noqa: E731
-    assert label() == "What adam remembers"
+    assert label() == "State of adam"
     panel.looker.value = "momentum"
-    assert label() == "What momentum remembers"
+    assert label() == "State of momentum"
     (slider,) = panel.inside.children
     slider.value = 0.5
     expected = walk("ravine", "momentum", 0.01, steps=20, optimizer_args={"momentum": 0.5})
