@@ -216,7 +216,7 @@ BAD = [
     ({"task": "digits", "samples": 5000}, ["samples=5000", "digits", "1797"]),
     ({"task": "regression", "label_noise": 0.2}, ["label_noise=0.2", "'regression'", "use noise"]),
     ({"task": "regression", "missing": "class"}, ["missing='class'", "missing='region'"]),
-    ({"task": "digits", "missing": "region"}, ["missing='region'", "pictures", "'class'"]),
+    ({"task": "digits", "missing": "region"}, ["missing='region'", "images", "'class'"]),
     ({"missing": "classes"}, ["missing='classes'", "one of nothing, class, region"]),
     ({"train_share": 0}, ["train_share=0 is", "a number from 0.01 to 1"]),
     ({"label_noise": 1.5}, ["label_noise=1.5", "a number from 0 to 1"]),
