@@ -75,7 +75,7 @@ class TensorInfo:
         }
 
     def facts(self) -> dict[str, object]:
-        """All of them as a table row; what a tensor has not is left empty."""
+        """All of them as a table row; what does not apply is left empty."""
         row = self.row()
         if not self.layer:
             del row["layer"]

@@ -1,9 +1,9 @@
-"""The description of a network that comes with its weights: checked before anyone builds it.
+"""The description of a network that comes with its weights: checked before it is built.
 
 Ultralytics builds a network from a dict of rows `[from, repeats, layer, arguments]`. It
 evaluates `activation` as Python, looks `layer` up among everything its modules know
 (functions, and layers that download), and takes numbers of any size. A description that
-came in a file is therefore held to what such descriptions are made of.
+came in a file is therefore limited to what descriptions of real networks contain.
 """
 
 from __future__ import annotations

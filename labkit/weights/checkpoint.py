@@ -37,24 +37,26 @@ def read(file: BinaryIO, name: object) -> tuple[dict[str, Tensor], dict[str, Any
     size = file.seek(0, 2)
     file.seek(0)
     content = restricted.load(file, name)
-    said = {k: v for k, v in content.items() if isinstance(k, str)} if _mapping(content) else {}
-    network = next((said[k] for k in PLACES if _holds_tensors(said.get(k))), content)
-    said = {k: _plain(v) for k, v in said.items() if k not in (*PLACES, "optimizer", "scaler")}
+    metadata = {k: v for k, v in content.items() if isinstance(k, str)} if _mapping(content) else {}
+    network = next((metadata[k] for k in PLACES if _holds_tensors(metadata.get(k))), content)
+    metadata = {
+        k: _plain(v) for k, v in metadata.items() if k not in (*PLACES, "optimizer", "scaler")
+    }
     if isinstance(network, Inert):
         attributes = {**network.state, **network.state.get("_modules", {})}
         if isinstance(inner := attributes.get("student_model"), Inert):
             network = inner
         tensors, buffers = _of_module(network, name)
-        said = {**_attributes(network), **said, "buffers": buffers}
+        metadata = {**_attributes(network), **metadata, "buffers": buffers}
     else:
         found = network.items() if _mapping(network) else ()
         tensors = {str(k): v for k, v in found if isinstance(v, Tensor)}
-        said = {k: v for k, v in said.items() if k not in tensors}
+        metadata = {k: v for k, v in metadata.items() if k not in tensors}
     if not tensors:
         raise FileError(f"{name} holds no network: there are no named tensors in it")
     if sum(tensor.nbytes for tensor in tensors.values()) > 4 * size:
         raise FileError(f"{name} is refused: its tensors would take many times its own size")
-    return {k: tensor.detach().contiguous() for k, tensor in tensors.items()}, said
+    return {k: tensor.detach().contiguous() for k, tensor in tensors.items()}, metadata
 
 
 def _mapping(value: Any) -> bool:
@@ -109,12 +111,12 @@ def _items(value: Any) -> Iterator[tuple[str, Any]]:
 
 def _attributes(network: Inert) -> dict[str, Any]:
     """What Ultralytics attaches to a network, and the task that its class is for."""
-    said = {k: _plain(network.state.get(k)) for k in ("yaml", "names", "task", "stride")}
+    metadata = {k: _plain(network.state.get(k)) for k in ("yaml", "names", "task", "stride")}
     kind = network.origin.rpartition(".")[2]
-    said["task"] = said["task"] or TASKS.get(kind.removesuffix("Model"))
+    metadata["task"] = metadata["task"] or TASKS.get(kind.removesuffix("Model"))
     if (args := _plain(network.state.get("args"))) and isinstance(args, dict):
-        said["train_args"] = args
-    return {k: v for k, v in said.items() if v is not None}
+        metadata["train_args"] = args
+    return {k: v for k, v in metadata.items() if v is not None}
 
 
 def _plain(value: Any) -> Any:

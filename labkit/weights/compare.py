@@ -1,4 +1,4 @@
-"""What changed between two sets of weights of one architecture: how far, and where to."""
+"""What changed between two sets of weights of one architecture: how far, and in which direction."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Change:
         relative: the distance over the norm before; NaN where that was 0.
         cosine: of the angle between before and after, as vectors: 1 is the same direction,
             0 a right angle; NaN where one of them is 0.
-        flipped: share of the values whose sign turned round.
+        flipped: share of the values whose sign changed.
         shift: mean of the difference.
         largest: the largest absolute difference of a value.
         rounding: the distance that storing the finer of the two in the other's dtype would
@@ -118,13 +118,13 @@ class Comparison(Sequence[Change]):
     def words(self) -> list[str]:
         """What there is to know before reading the numbers, one sentence each."""
         moved = sum(not change.same for change in self.changes)
-        said = [f"{moved} of {len(self.changes)} tensors changed."]
+        sentences = [f"{moved} of {len(self.changes)} tensors changed."]
         pairs = dict.fromkeys(c.dtypes for c in self.changes if c.dtypes[0] != c.dtypes[1])
         for before, after in pairs:
             mine = [c for c in self.changes if c.dtypes == (before, after)]
             rounding = math.sqrt(sum(c.rounding**2 for c in mine))
             distance = math.sqrt(sum(c.distance**2 for c in mine))
-            said.append(
+            sentences.append(
                 f"{before} is compared with {after} in {len(mine)} tensors: of their distance "
                 f"of {distance:.3g}, rounding alone would make {rounding:.3g}."
             )
@@ -133,12 +133,12 @@ class Comparison(Sequence[Change]):
                 f"{name} ({_spell(before)} → {_spell(after)})"
                 for name, (before, after) in self.reshaped.items()
             ]
-            said.append(f"Of another shape: {_listed(shown)}.")
+            sentences.append(f"Of another shape: {_listed(shown)}.")
         if self.only_before:
-            said.append(f"Only before: {_listed(self.only_before)}.")
+            sentences.append(f"Only before: {_listed(self.only_before)}.")
         if self.only_after:
-            said.append(f"Only after: {_listed(self.only_after)}.")
-        return said
+            sentences.append(f"Only after: {_listed(self.only_after)}.")
+        return sentences
 
 
 def compare(before: Any, after: Any) -> Comparison:

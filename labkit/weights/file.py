@@ -34,8 +34,8 @@ class Weights:
             None: `yaml_problem` says what was wrong with one that was there.
         task: "detect", "segment", "classify", "pose", "obb" …, where it is known.
         names: the classes, by index.
-        train_args: the training arguments, as the file tells them.
-        date: of training, as the file tells it.
+        train_args: the training arguments, as the file states them.
+        date: of training, as the file states it.
         about: what else the file says: JSON values.
     """
 

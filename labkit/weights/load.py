@@ -64,16 +64,16 @@ def from_file(path: Path) -> Weights:
     try:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
-            tensors, said = _read(kind, path, file)
+            tensors, metadata = _read(kind, path, file)
             file.seek(0)
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise FileError(f"{path} cannot be read: {error.strerror or error}") from None
-    except FileError as error:  # its words may be the file's
+    except FileError as error:  # it may quote the file
         raise FileError(printable(error, most=400)) from None
     except MemoryError:
         raise FileError(f"{path} needs more memory than there is") from None
-    buffers = said.pop("buffers", None)
+    buffers = metadata.pop("buffers", None)
     known = {str(name) for name in buffers} if isinstance(buffers, list) else buffers_among(tensors)
     return Weights(
         tensors=tensors,
@@ -82,7 +82,7 @@ def from_file(path: Path) -> Weights:
         size=size,
         path=path,
         buffers=frozenset(known) & tensors.keys(),
-        **fields(said),
+        **fields(metadata),
     )
 
 
@@ -110,12 +110,12 @@ def from_module(network: nn.Module) -> Weights:
     Of Ultralytics' `YOLO` it is the network inside.
     """
     network = unwrapped(network)
-    said = {name: getattr(network, name, None) for name in ("yaml", "names", "task")}
-    said["stride"] = getattr(network, "stride", None)
-    said["train_args"] = getattr(network, "args", None)
+    metadata = {name: getattr(network, name, None) for name in ("yaml", "names", "task")}
+    metadata["stride"] = getattr(network, "stride", None)
+    metadata["train_args"] = getattr(network, "args", None)
     held = network.state_dict()
     parameters = {name for name, _ in network.named_parameters(remove_duplicate=False)}
-    return _in_memory(held, "module", frozenset(held.keys() - parameters), said)
+    return _in_memory(held, "module", frozenset(held.keys() - parameters), metadata)
 
 
 def unwrapped(network: nn.Module) -> nn.Module:
@@ -141,7 +141,7 @@ def from_state_dict(held: Mapping[str, Any]) -> Weights:
 
 
 def _in_memory(
-    held: Mapping[str, Any], kind: Format, buffers: frozenset[str], said: dict[str, Any]
+    held: Mapping[str, Any], kind: Format, buffers: frozenset[str], metadata: dict[str, Any]
 ) -> Weights:
     tensors = {
         name: value.detach().cpu().clone()
@@ -150,13 +150,13 @@ def _in_memory(
     }
     if not tensors:
         raise LabError(f"the {kind} holds no tensors")
-    if isinstance(stride := said.get("stride"), Tensor):
-        said["stride"] = stride.tolist()
+    if isinstance(stride := metadata.get("stride"), Tensor):
+        metadata["stride"] = stride.tolist()
     return Weights(
         tensors=tensors,
         format=kind,
         sha256=digest(tensors),
         size=sum(tensor.nbytes for tensor in tensors.values()),
         buffers=buffers & tensors.keys(),
-        **fields(said),
+        **fields(metadata),
     )

@@ -1,4 +1,4 @@
-"""What a weight file says about itself, from any format, taken with care: it is input.
+"""What a weight file says about itself, in any format: untrusted input.
 
 Nothing here is executed or built; what is not plain data is left out.
 """
@@ -20,14 +20,14 @@ TEXT, OPENED, ITEMS, DEPTH = 20_000, 500_000, 50_000, 8
 FIELDS = ("architecture", "task", "date")
 
 
-def fields(said: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of `Weights` that a file's own words fill; everything else is `about`.
+def fields(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of `Weights` that the metadata of a file fills; everything else is `about`.
 
     Args:
-        said: names to values as the format holds them: JSON text is read where a mapping
+        metadata: names to values as the format holds them: JSON text is read where a mapping
             is expected.
     """
-    rest = dict(said)
+    rest = dict(metadata)
     found: dict[str, Any] = {name: _text(rest.pop(name, None)) for name in FIELDS}
     found["names"] = _names(rest.pop("names", None))
     arguments = plain(_opened(rest.pop("train_args", None)))
@@ -82,13 +82,13 @@ def _names(value: Any) -> dict[int, str]:
 
 
 def printable(text: object, most: int = 200) -> str:
-    """One line that a terminal shows as it is: a file's words may hold control codes."""
+    """One line that a terminal shows as it is: a file may hold control codes."""
     clean = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
     return clean if len(clean) <= most else clean[: most - 1] + "…"
 
 
 def plain(value: Any, resolve: Callable[[Any], Any] = lambda value: None) -> Any:
-    """A JSON value, or None for what is none: JSON has no NaN, and only text as keys.
+    """A JSON value, or None where there is none: JSON has no NaN, and only text as keys.
 
     Args:
         value: anything.

@@ -44,11 +44,11 @@ def select(names: Sequence[str], wanted: str | Iterable[str] | None) -> list[str
     Raises:
         LabError: something wanted names no tensor; the message has the nearest name.
     """
-    asked = [wanted] if isinstance(wanted, str) else list(wanted or ())
-    if not asked or asked == ["all"]:
+    requested = [wanted] if isinstance(wanted, str) else list(wanted or ())
+    if not requested or requested == ["all"]:
         return list(names)
     found: set[str] = set()
-    for one in asked:
+    for one in requested:
         mine = [name for name in names if name == one or name.startswith(f"{one}.")]
         if not mine:
             raise LabError(unknown("layer", one, layers(names)))

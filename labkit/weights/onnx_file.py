@@ -70,11 +70,13 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors[name] = _tensor(path, proto)
     if not tensors:
         raise FileError(f"{path} holds no weights: its graph has no initializers")
-    said: dict[str, Any] = {text(entry.key): text(entry.value) for entry in model.metadata_props}
-    said["operations"] = len(model.graph.node)
-    said["opset"] = max((entry.version for entry in model.opset_import), default=None)
-    said["producer"] = f"{text(model.producer_name)} {text(model.producer_version)}".strip()
-    return tensors, said
+    metadata: dict[str, Any] = {
+        text(entry.key): text(entry.value) for entry in model.metadata_props
+    }
+    metadata["operations"] = len(model.graph.node)
+    metadata["opset"] = max((entry.version for entry in model.opset_import), default=None)
+    metadata["producer"] = f"{text(model.producer_name)} {text(model.producer_version)}".strip()
+    return tensors, metadata
 
 
 def text(value: str | bytes) -> str:

@@ -1,7 +1,7 @@
-"""What a checkpoint's pickle would do, found out without doing any of it.
+"""What the pickle of a checkpoint would do, found out without doing it.
 
 torch's restricted unpickler calls nothing that is not on its list. Yet what is on it can
-be asked for terabytes (`torch.storage.UntypedStorage(10**12)`), or for a hash that takes
+allocate terabytes (`torch.storage.UntypedStorage(10**12)`), or compute a hash for
 years (tuples of the same tuples as a key). So the pickle is read here first, one opcode
 after the other, with symbols instead of objects: what is not how `torch.save` writes
 tensors, containers and modules is refused.
@@ -196,9 +196,9 @@ class _Machine:
         if size is None:
             raise RefusedError(f"storage {key!r:.40} is missing")
         if count < 0 or count * STORAGES[kind.name] != size:
-            asked = count * STORAGES[kind.name]
+            needed = count * STORAGES[kind.name]
             raise RefusedError(
-                f"it asks for {asked:,} bytes of storage {key!r:.40}, which has {size:,}"
+                f"it asks for {needed:,} bytes of storage {key!r:.40}, which has {size:,}"
             )
         return Symbol("storage", made=True)
 

@@ -108,16 +108,16 @@ def _allowed(name: str) -> bool:
     return ALLOWED.fullmatch(name) is not None
 
 
-def _asks(pickle: bytes, said: str = "") -> str:
-    """`; it asks for posix.system`, where a pickle does and it was not said yet."""
+def _asks(pickle: bytes, reason: str = "") -> str:
+    """`; it asks for posix.system`, where a pickle does and the reason does not name it yet."""
     for name in globals_named(pickle):
-        if not (known(name) or _allowed(name) or name in said):
+        if not (known(name) or _allowed(name) or name in reason):
             return f"; it asks for {name}"
     return ""
 
 
 def _check_beginning(file: BinaryIO, name: object) -> None:
-    """Refuse what is no zip file, with a word on what it seems to be."""
+    """Refuse what is no zip file, and name what it seems to be."""
     begins = file.read(4)
     if begins == b"PK\x03\x04":
         return

@@ -52,7 +52,7 @@ def save(
     try:
         metadata = json.dumps(facts, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise LabError(f"{path}: what is said about the weights is not JSON: {error}") from None
+        raise LabError(f"{path}: the metadata of the weights is not JSON: {error}") from None
     own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     return write_atomically(path, to_bytes(own, {KEY: metadata}))
 
