@@ -71,13 +71,6 @@ TO_DO = {
     "labkit/warm/process.py",
     "labkit/warm/server.py",
     "labkit/warm/stream.py",
-    "labkit/weights/archive.py",
-    "labkit/weights/checkpoint.py",
-    "labkit/weights/file.py",
-    "labkit/weights/metadata.py",
-    "labkit/weights/restricted.py",
-    "labkit/weights/safetensors_file.py",
-    "labkit/weights/summary.py",
 }
 
 

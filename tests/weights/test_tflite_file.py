@@ -67,3 +67,29 @@ def test_tensors_of_one_name_are_told_apart(tmp_path):
     data = tflite({"aa": torch.ones(2), "ab": torch.zeros(3)}).replace(b"ab", b"aa")
     tensors = read(tmp_path, data).tensors
     assert {name: t.tolist() for name, t in tensors.items()} == {"aa": [1, 1], "aa (2)": [0, 0, 0]}
+
+
+def test_a_file_by_the_generated_schema(tmp_path):
+    """LiteRT's own writer, with tables and offsets laid out as its compiler does."""
+    flatbuffers = pytest.importorskip("flatbuffers")
+    schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
+    held = {"w": torch.rand(2, 3), "b": torch.tensor([-1, 2], dtype=torch.int8)}
+    kinds = [schema.TensorType.FLOAT32, schema.TensorType.INT8]
+    model, graph = schema.ModelT(), schema.SubGraphT()
+    model.version, model.description = 3, "by schema"
+    model.buffers, graph.tensors = [schema.BufferT()], []
+    for (name, tensor), kind in zip(held.items(), kinds, strict=True):
+        made, buffer = schema.TensorT(), schema.BufferT()
+        made.name, made.type, made.shape = name, kind, list(tensor.shape)
+        made.buffer = len(model.buffers)
+        buffer.data = tensor.reshape(-1).view(torch.uint8).numpy()
+        graph.tensors.append(made)
+        model.buffers.append(buffer)
+    model.subgraphs = [graph]
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    weights = read(tmp_path, bytes(builder.Output()))
+    assert weights.about == {"description": "by schema", "schema": 3}
+    assert list(weights.tensors) == list(held)
+    for name, tensor in held.items():
+        assert torch.equal(weights.tensors[name], tensor)
