@@ -12,8 +12,8 @@ import numpy as np
 
 from labkit.analysis.propagation import Signal, dead_shares, signals, stds
 from labkit.recipe.recipe import Recipe
+from labkit.training.evaluation import EVALUATION_SAMPLES
 from labkit.training.history import History
-from labkit.training.trainer import EVALUATION_SAMPLES
 
 # For tanh, and for the sigmoid, which is a tanh of half the height:
 SATURATED = 0.98  # beyond it 1 - 0.98² = 4 % of the largest slope are left

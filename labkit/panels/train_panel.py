@@ -98,7 +98,7 @@ class TrainPanel(PlayerPanel):
         """What is wrong with the run as it stands; nothing before it begins or while it runs."""
         trainer = self.session.trainer
         begun = trainer.step or trainer.finding
-        if self.session.running or not begun or trainer.history is None:
+        if self.session.running or not begun:
             return []
         if self._diagnosis is None or self._diagnosis[:2] != (trainer, trainer.step):
             self._diagnosis = trainer, trainer.step, diagnose(trainer.history)

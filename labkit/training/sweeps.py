@@ -16,11 +16,12 @@ from labkit.core.errors import LabError, RecipeError
 from labkit.core.formatting import memory_size, rough_duration
 from labkit.core.threads import one_thread
 from labkit.recipe.recipe import Recipe
-from labkit.training.ensemble import Ensemble, kind
+from labkit.training.ensemble import Ensemble, ensemble_key
 from labkit.training.ensemble.records import KEPT, SNAPSHOT_BYTES
+from labkit.training.evaluation import evaluation_interval
 from labkit.training.history import History
 from labkit.training.race import labels
-from labkit.training.trainer import Trainer, evaluation_interval
+from labkit.training.trainer import Trainer
 
 MOST_MEMBERS = 10_000  # more than that need `most=` to say that they are meant
 
@@ -82,7 +83,7 @@ def estimate(recipe: Recipe, members: int) -> Cost:
     run: Trainer | Ensemble
     few = min(members, 64)
     with one_thread():
-        if kind(recipe) is None:
+        if ensemble_key(recipe) is None:
             few, run = 1, Trainer(recipe)
             weights = run.layout.total
         else:
@@ -220,7 +221,7 @@ def _groups(
     """How to train recipes that go together, and their numbers."""
     groups: dict[object, list[int]] = {}
     for number, recipe in enumerate(recipes):
-        groups.setdefault(kind(recipe), []).append(number)
+        groups.setdefault(ensemble_key(recipe), []).append(number)
     return [(_one_by_one if key is None else _at_once, own) for key, own in groups.items()]
 
 

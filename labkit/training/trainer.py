@@ -17,70 +17,16 @@ from labkit.recipe.initialize import initialize
 from labkit.recipe.networks import ACTIVATIONS
 from labkit.recipe.recipe import Recipe
 from labkit.recipe.schedules import Schedule
+from labkit.training.device import pick_device
+from labkit.training.evaluation import EVALUATION_SAMPLES, Patience, evaluation_interval
 from labkit.training.findings import Finding, diverged
 from labkit.training.history import History
 from labkit.training.layout import Layout, layout_of
 from labkit.training.recorder import Recorder, Step
 from labkit.training.recording import SNAPSHOT_BYTES
 
-EVALUATION_SAMPLES = 500  # of each split at most, except at the end of a run
-
 Initial = np.ndarray | Callable[[Layout], np.ndarray | None] | None
 """Weights to start from: a flat vector, or a function that gives one for a layout, or None."""
-
-
-def pick_device(wanted: str) -> torch.device:
-    """The device a recipe asks for; `auto` is a GPU when there is one.
-
-    Raises:
-        RecipeError: `cuda` where there is none.
-    """
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise RecipeError("device='cuda' is not there: this machine has no CUDA GPU; use 'auto'")
-    if wanted == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(wanted)
-
-
-def evaluation_interval(steps: int) -> int:
-    """Steps between evaluations of the splits: 10 to 50 times a run, every 40th or less often.
-
-    One evaluation costs about as much as a step or two.
-    """
-    return max(1, min(steps // 10, max(40, steps // 50)))
-
-
-class Patience:
-    """Early stopping: whether the validation loss has not improved for some evaluations.
-
-    The weights to keep are those of the best evaluation, not the last ones. Prechelt
-    (1998), "Early Stopping - But When?", compares this kind of rule with others.
-
-    Args:
-        evaluations: how many without a new lowest loss end a run; 0 never ends one.
-
-    Attributes:
-        best_step: the step of the lowest loss so far.
-    """
-
-    def __init__(self, evaluations: int) -> None:
-        self.evaluations = evaluations
-        self.best_step = 0
-        self._best = math.inf
-        self._waited = 0
-
-    def over(self, step: int, val_loss: float) -> bool:
-        """Take an evaluation into account, and say whether the run has to end."""
-        if val_loss < self._best:
-            self._best, self.best_step, self._waited = val_loss, step, 0
-        else:
-            self._waited += 1
-        return 0 < self.evaluations <= self._waited
-
-    @property
-    def text(self) -> str:
-        """The mark that a history gets where a run ends early."""
-        return f"stopped early: best at step {self.best_step}"
 
 
 class Trainer:

@@ -14,51 +14,26 @@ from labkit.recipe.initialize import initialize
 from labkit.recipe.networks import ACTIVATIONS
 from labkit.recipe.recipe import Recipe
 from labkit.recipe.tasks import Data
+from labkit.training.device import pick_device
 from labkit.training.ensemble.batches import Batches, Samples
+from labkit.training.ensemble.evaluation import evaluate
 from labkit.training.ensemble.optimizers import Group, group_key
 from labkit.training.ensemble.rates import Rates
 from labkit.training.ensemble.records import Records
-from labkit.training.ensemble.stack import Stack, can_stack, member_losses
+from labkit.training.ensemble.stack import Stack
+from labkit.training.evaluation import EVALUATION_SAMPLES, Patience, evaluation_interval
 from labkit.training.history import History
-from labkit.training.trainer import EVALUATION_SAMPLES, Patience, evaluation_interval, pick_device
-
-_EVALUATED_BYTES = 64 * 2**20  # of one layer's activations, in an evaluation
-
-
-def kind(recipe: Recipe) -> tuple[object, ...] | None:
-    """What members of one ensemble have in common; None where a recipe needs its own loop.
-
-    That is so for optimizers which see more than one weight at a time (LBFGS, Muon,
-    Adafactor) and for networks with layers that cannot be stacked.
-    """
-    data = recipe.data()
-    if not (recipe.entry("optimizer").traits.get("elementwise") and _stackable(recipe, data)):
-        return None
-    shapes = (data.train_inputs.shape, data.val_inputs.shape, data.classes)
-    network = (recipe.network, recipe.hidden, recipe.activation)
-    return (*shapes, *network, recipe.batch_size, recipe.steps, recipe.device)
-
-
-_known: dict[tuple[object, ...], bool] = {}  # building a network takes longer than many steps
-
-
-def _stackable(recipe: Recipe, data: Data) -> bool:
-    parts = (recipe.entry("network"), recipe.hidden, recipe.entry("activation"))
-    key = (*parts, data.input_shape, data.outputs)
-    if key not in _known:
-        _known[key] = can_stack(recipe.build_network())
-    return _known[key]
 
 
 class Ensemble:
-    """Recipes of one `kind` in training; `advance()` makes one step of all.
+    """Recipes with the same `ensemble_key` in training; `advance()` makes one step of all.
 
     A member whose loss is no longer finite leaves at that step, as one whose patience is
     over does, and the rest go on. Weights follow the ones that `Trainer` gives: the same
     initial ones, batches and learning rates, the optimizer torch's own.
 
     Args:
-        recipes: the members, of the same `kind`.
+        recipes: the members, all with the same `ensemble_key`.
 
     Raises:
         RecipeError: a device that is not there.
@@ -143,7 +118,7 @@ class Ensemble:
 
     @torch.no_grad()
     def _evaluate(self, most: int | None) -> None:
-        table = self._judge(most)
+        table = evaluate(self.stack, self._samples, most)
         self._records.evaluation(self.step, table)
         leaving = np.zeros(len(self.active), bool)
         for row, (train_loss, _, val_loss, _) in enumerate(table):
@@ -157,33 +132,6 @@ class Ensemble:
                 leaving[row] = True
         if leaving.any():
             self._leave(leaving)
-
-    def _judge(self, most: int | None) -> np.ndarray:
-        """Losses and accuracies of both splits, `(rows, 4)`, as `Trainer.evaluate` has them."""
-        samples, columns = self._samples, []
-        widest = max(shape[0] for shape in self.stack.layout.shapes)
-        for inputs, targets in (
-            (samples.train_inputs, samples.train_targets),
-            (samples.val_inputs, samples.val_targets),
-        ):
-            x, y = inputs[..., :most], targets[..., :most]
-            rows = max(1, _EVALUATED_BYTES // (4 * widest * x.shape[-1]))
-            judged = [
-                self._judge_rows(slice(first, first + rows), x, y)
-                for first in range(0, len(self.active), rows)
-            ]
-            columns += [torch.cat(parts) for parts in zip(*judged, strict=True)]
-        return torch.stack(columns, 1).cpu().double().numpy()
-
-    def _judge_rows(self, rows: slice, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        if len(x) > 1:
-            which = self._samples.which[rows]
-            x, y = x[which], y[which]
-        outputs = self.stack.outputs(x, rows)
-        losses = member_losses(outputs, y)
-        if not self._samples.classes:
-            return losses, losses * math.nan
-        return losses, _correct(outputs, y).float().mean(1)
 
     def _leave(self, leaving: np.ndarray) -> None:
         """Go on without some members; what they recorded stays."""
@@ -213,18 +161,6 @@ class Ensemble:
             index: which recipe, in the order given.
         """
         return self._records.history(index)
-
-
-def _correct(outputs: Tensor, classes: Tensor) -> Tensor:
-    """Where the largest output, the first of equals, is the true class's: `(members, samples)`.
-
-    `argmax` along the middle axis is ten times slower.
-    """
-    true = classes.expand(len(outputs), -1).unsqueeze(1)
-    own = outputs.gather(1, true)
-    number = torch.arange(outputs.shape[1], device=outputs.device)[:, None]
-    ahead = (outputs > own) | ((outputs == own) & (number < true))
-    return ~ahead.any(1)
 
 
 def _initial_weights(recipes: Sequence[Recipe], data: Sequence[Data]) -> Tensor:

@@ -54,7 +54,7 @@ def settings(spec: FineTune, folder: Path) -> dict[str, Any]:
 
 def pick(device: str) -> str:
     """`cpu`, or `0` for the GPU, as Ultralytics names them."""
-    from labkit.training.trainer import pick_device
+    from labkit.training.device import pick_device
 
     return "cpu" if pick_device(device).type == "cpu" else "0"
 

@@ -12,7 +12,7 @@ from labkit.core.threads import one_thread
 from labkit.recipe.optimize import OPTIMIZERS
 from labkit.recipe.recipe import Recipe
 from labkit.recipe.schedules import SCHEDULES
-from labkit.training.ensemble import Ensemble, kind
+from labkit.training.ensemble import Ensemble
 from labkit.training.history import History
 from labkit.training.recorder import Recorder, Step
 from labkit.training.statistics import STATISTICS
@@ -210,21 +210,6 @@ def test_a_thinned_history_can_be_saved(tmp_path):
             np.testing.assert_array_equal(one, other)
     np.testing.assert_array_equal(history.flat(), again.flat())
     np.testing.assert_array_equal(history.snapshots()[1], again.snapshots()[1])
-
-
-def test_who_goes_together():
-    same = [
-        BASE.replace(init="zeros"), BASE.replace(seed=9), BASE.replace(optimizer="sgd", lr=1.0),
-        BASE.replace(schedule="cosine"), BASE.replace(weight_decay=0.1), BASE.replace(data_seed=1),
-    ]  # fmt: skip
-    assert {kind(recipe) for recipe in same} == {kind(BASE)}
-    other = [
-        BASE.replace(steps=50), BASE.replace(batch_size=11), BASE.replace(hidden=(8,)),
-        BASE.replace(activation="relu"), BASE.replace(samples=100), BASE.replace(task="digits"),
-    ]  # fmt: skip
-    assert len({kind(recipe) for recipe in (BASE, *other)}) == 7
-    for name in ("lbfgs", "muon", "adafactor"):
-        assert kind(BASE.replace(optimizer=name)) is None
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
