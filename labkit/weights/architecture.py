@@ -62,7 +62,7 @@ def _checked(described: Mapping[str, Any]) -> dict[str, Any]:
         good["end2end"] = bool(described["end2end"])
     if (activation := described.get("activation")) is not None:
         if not ACTIVATION.fullmatch(activation):
-            raise LabError(f"its activation {activation!r:.60} is none of torch.nn's")
+            raise LabError(f"its activation {activation!r:.60} is not one of torch.nn's")
         good["activation"] = activation
     if (keypoints := described.get("kpt_shape")) is not None:
         good["kpt_shape"] = [_number("kpt_shape", number, whole=True) for number in keypoints]
@@ -79,16 +79,18 @@ def _checked(described: Mapping[str, Any]) -> dict[str, Any]:
         good[part] = [_row(before + i, *row) for i, row in enumerate(described[part])]
         before += len(good[part])
     if before > MOST_ROWS:
-        raise LabError(f"it has {before} layers; the most are {MOST_ROWS}")
+        raise LabError(f"it has {before} layers; at most {MOST_ROWS} are allowed")
     return good
 
 
 def _row(index: int, sources: Any, repeats: Any, layer: Any, arguments: Any) -> list[Any]:
     where = f"layer {index}"
     if layer not in LAYERS:
-        raise LabError(f"{where} is {layer!r:.60}, which is none of Ultralytics' layers")
+        raise LabError(f"{where} is {layer!r:.60}, which is not one of Ultralytics' layers")
     if not 1 <= _number(where, repeats, whole=True) <= MOST_REPEATS:
-        raise LabError(f"{where} is repeated {repeats} times; the most are {MOST_REPEATS}")
+        raise LabError(
+            f"{where} is repeated {repeats} times; at most {MOST_REPEATS} times are allowed"
+        )
     for source in sources if isinstance(sources, (list, tuple)) else [sources]:
         if not -max(index, 1) <= _number(where, source, whole=True) < max(index, 1):
             raise LabError(f"{where} takes its input from layer {source}, which is not before it")

@@ -72,7 +72,7 @@ def from_file(path: Path) -> Weights:
     except FileError as error:  # it may quote the file
         raise FileError(printable(error, most=400)) from None
     except MemoryError:
-        raise FileError(f"{path} needs more memory than there is") from None
+        raise FileError(f"{path} needs more memory than is available") from None
     buffers = metadata.pop("buffers", None)
     known = {str(name) for name in buffers} if isinstance(buffers, list) else buffers_among(tensors)
     return Weights(

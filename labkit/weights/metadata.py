@@ -92,7 +92,7 @@ def plain(value: Any, resolve: Callable[[Any], Any] = lambda value: None) -> Any
 
     Args:
         value: anything.
-        resolve: gives something plainer for what is no JSON value, or None.
+        resolve: gives something plainer for what is not a JSON value, or None.
     """
     return _plain(value, resolve, DEPTH, [ITEMS])
 

@@ -66,7 +66,8 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         name = text(proto.name)
         budget -= math.prod(proto.dims)
         if name in tensors or any(extent < 0 for extent in proto.dims) or budget < 0:
-            raise FileError(f"{path} is damaged: tensor {name!r:.80} has no place in it")
+            problem = "is there twice" if name in tensors else "has an impossible shape"
+            raise FileError(f"{path} is damaged: tensor {name!r:.80} {problem}")
         tensors[name] = _tensor(path, proto)
     if not tensors:
         raise FileError(f"{path} holds no weights: its graph has no initializers")
@@ -151,7 +152,7 @@ def _external(path: Path, proto: Any, expected: int) -> bytes:
     if offset < 0 or length != expected or offset + length > size:
         raise FileError(
             f"{path} is damaged: tensor {proto.name!r:.80} should have {expected:,} bytes in "
-            f"{file.name}, and they are not all there"
+            f"{file.name}, and some of them are missing"
         )
     with open(file, "rb") as data:
         data.seek(offset)

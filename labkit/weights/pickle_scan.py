@@ -164,13 +164,13 @@ class _Machine:
 
     def _list(self) -> list[Any]:
         if type(self.stack[-1]) is not list:
-            raise RefusedError("it adds items to what is no list")
+            raise RefusedError("it adds items to something that is not a list")
         return self.stack[-1]
 
     def _set_items(self, items: list[Any]) -> None:
         target = self.stack[-1]
         if not (type(target) is dict or _is(target, ORDERED, made=True)):
-            raise RefusedError("it sets items of what is no dict")
+            raise RefusedError("it sets items of something that is not a dict")
         if not all(isinstance(key, SCALARS) for key in items[::2]):
             raise RefusedError("it has keys that are neither text nor numbers")
 
@@ -179,19 +179,19 @@ class _Machine:
         name = global_name(argument)
         if not known(name):
             if not self.allowed(name):
-                raise RefusedError(f"it asks for {name}, which is no part of a network")
+                raise RefusedError(f"it asks for {name}, which does not belong in a network")
             self.stand_ins.add(name)
         return Symbol(name)
 
     def _storage(self, identity: Any) -> Symbol:
         """`("storage", class, key, device, count)`, of a record with as many values."""
         if not isinstance(identity, tuple) or len(identity) != 5 or identity[0] != "storage":
-            raise RefusedError("it refers to something that is no storage")
+            raise RefusedError("it refers to something that is not a storage")
         _, kind, key, device, count = identity
         if not isinstance(kind, Symbol) or kind.made or kind.name not in STORAGES:
-            raise RefusedError("it has a storage of no known kind")
+            raise RefusedError("it has a storage of an unknown kind")
         if not isinstance(key, str) or not isinstance(device, str) or type(count) is not int:
-            raise RefusedError("it describes a storage in no known way")
+            raise RefusedError("it describes a storage in an unknown way")
         size = self.storages.get(key)
         if size is None:
             raise RefusedError(f"storage {key!r:.40} is missing")
@@ -210,7 +210,7 @@ class _Machine:
         if name == SET:
             (items,) = arguments
             if type(items) is not list or not all(isinstance(item, SCALARS) for item in items):
-                raise RefusedError("it has a set of what are neither texts nor numbers")
+                raise RefusedError("it has a set whose items are neither text nor numbers")
             return set()
         if name == ENCODE:  # how bytes are written; other codecs are slow, or load modules
             text, codec = arguments
@@ -231,7 +231,7 @@ class _Machine:
         ours = isinstance(symbol, Symbol) and symbol.made is made
         if not ours or not (symbol.name in self.stand_ins or symbol.name == ORDERED):
             what = symbol.name if isinstance(symbol, Symbol) else "something"
-            raise RefusedError(f"it makes or fills {what}, which is no part of a network")
+            raise RefusedError(f"it makes or fills {what}, which does not belong in a network")
 
 
 def _is(symbol: Any, name: str, made: bool) -> bool:
@@ -242,7 +242,7 @@ def _flat(arguments: tuple[Any, ...]) -> None:
     for argument in arguments:
         parts = argument if isinstance(argument, tuple) else [argument]
         if not all(isinstance(part, SCALARS) for part in parts):
-            raise RefusedError("it has a shape or a device that is none")
+            raise RefusedError("it has an invalid shape or device")
 
 
 def known(name: str) -> bool:

@@ -79,7 +79,7 @@ def load(file: BinaryIO, name: object) -> Any:
         name: what to call it in an error.
 
     Raises:
-        FileError: it is none, is damaged, or asks for more than a network needs; the
+        FileError: it is not a checkpoint, is damaged, or asks for more than a network needs; the
             message names the offending global.
     """
     _check_beginning(file, name)
@@ -117,7 +117,7 @@ def _asks(pickle: bytes, reason: str = "") -> str:
 
 
 def _check_beginning(file: BinaryIO, name: object) -> None:
-    """Refuse what is no zip file, and name what it seems to be."""
+    """Refuse what is not a zip file, and name what it seems to be."""
     begins = file.read(4)
     if begins == b"PK\x03\x04":
         return
@@ -132,7 +132,7 @@ def _check_beginning(file: BinaryIO, name: object) -> None:
             f"since torch 1.6{_asks(begins)}"
         )
     if begins[8:9] == b"{":
-        raise FileError(f"{name} is no checkpoint; it looks like a .safetensors file: rename it")
+        raise FileError(f"{name} is not a checkpoint; it looks like a .safetensors file: rename it")
     text = begins.isascii() and b"\0" not in begins
     raise FileError(f"{name} is not a checkpoint, but {'a text file' if text else 'other data'}")
 

@@ -46,7 +46,7 @@ def summary(weights: Weights, largest: int = LARGEST) -> dict[str, Any]:
 
 
 def tables(weights: Weights, largest: int = LARGEST) -> list[Table]:
-    """The same for a reader: what it is, its tensors by kind and dtype, the largest ones."""
+    """The same as tables to read: the facts, the tensors by kind and dtype, the largest ones."""
     facts = [
         ("file", weights.path),
         ("format", weights.format),

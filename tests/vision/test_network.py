@@ -83,8 +83,8 @@ def spoilt(**changes):
     [
         ({"activation": "__import__('os').system('true')"}, "activation"),
         ({"row": [-1, 1, "check_requirements", ["evil"]]}, "check_requirements"),
-        ({"row": [-1, 1, "torchvision.ops.misc.MLP", [3, [3]]]}, "none of Ultralytics' layers"),
-        ({"row": [-1, 1, "nn.Module", []]}, "none of Ultralytics' layers"),
+        ({"row": [-1, 1, "torchvision.ops.misc.MLP", [3, [3]]]}, "not one of Ultralytics' layers"),
+        ({"row": [-1, 1, "nn.Module", []]}, "not one of Ultralytics' layers"),
         ({"row": [-1, 1000, "Conv", [64, 3, 2]]}, "repeated"),
         ({"row": [-1, 1, "Conv", [10**12, 3, 2]]}, "largest number"),
         ({"backbone": "rows"}, "not a list of layers"),
