@@ -58,8 +58,8 @@ def prepare(folder: Path | str) -> Path:
 def command(folder: Path, options: Iterable[str] = (), *, root: bool, display: bool) -> list[str]:
     """The command line that starts JupyterLab in `folder`; `options` come last and win.
 
-    Without a `display` no browser is tried: all that is left on such a machine are text
-    browsers, which would take the terminal over.
+    Without a `display` no browser is tried: a machine without one has text browsers at
+    most, and they would take over the terminal.
     """
     first = (
         FIRST

@@ -73,7 +73,7 @@ def _plain(name: str, value: Any, curves: dict[str, Any]) -> Any:
 
 
 def _is_history(value: Any) -> TypeGuard[History]:
-    module = sys.modules.get("labkit.training.history")  # who has a history has imported it
+    module = sys.modules.get("labkit.training.history")  # whatever made a history has imported it
     return module is not None and isinstance(value, module.History)
 
 

@@ -95,7 +95,7 @@ def beside(controls: Any, pictures: Iterable[Any], *, width: int = WIDTH) -> wid
     """Controls in a narrow column, pictures beside them in all that is left of the width.
 
     Args:
-        controls: in order, or one widget that is such a column itself.
+        controls: in order, or one widget that is a column itself.
         pictures: and what stands above and between them, in order.
         width: that controls need, in pixels.
     """

@@ -63,7 +63,7 @@ class Setting:
         return self.surface, self.steps, self.start, self.arguments
 
     def with_rates(self, rates: Mapping[str, float]) -> Setting:
-        """The same with other learning rates; who has none there keeps the own."""
+        """The same with other learning rates; an optimizer without one there keeps its own."""
         return replace(self, lrs=tuple((name, float(rates.get(name, lr))) for name, lr in self.lrs))
 
     def tuned(self, names: Sequence[str]) -> Setting:

@@ -1,4 +1,4 @@
-"""Curves of a run, thinned to what a page can show."""
+"""Curves of a run, thinned so that a page can show them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _EVALUATIONS = ("train_loss", "val_loss", "train_accuracy", "val_accuracy")
 
 
 def curves(history: History) -> dict[str, dict[str, list[Any]]]:
-    """What a history measured on whole splits, as JSON values: `{name: {"x", "y"}}`.
+    """The evaluations of a history, as JSON values: `{name: {"x", "y"}}`.
 
-    `x` are steps. A history without such measurements gives the loss of its batches.
+    `x` are steps. A history without evaluations gives the loss of its batches.
     """
     found = {name: history.curve(name) for name in _EVALUATIONS}
     if not len(found["train_loss"][0]):
@@ -35,7 +35,7 @@ def thin(x: Iterable[Any], y: Iterable[Any], most: int = MOST) -> tuple[list[Any
     one are kept, the rest evenly spaced; 6 digits, None for what is not finite.
 
     Args:
-        x, y: numbers, as many of one as of the other, in order; None counts as NaN.
+        x, y: numbers, equally many, in order; None counts as NaN.
         most: at least 4.
     """
     import numpy as np

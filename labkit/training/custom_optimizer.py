@@ -16,7 +16,7 @@ from torch import Tensor, optim
 from labkit.core.errors import LabError
 
 Step = Callable[[Tensor, Tensor, dict[str, Any], float], Tensor]
-"""`step(weights, gradient, state, lr) -> new weights`; `state` is its memory, empty at first."""
+"""`step(weights, gradient, state, lr) -> new weights`; `state` is a dict, empty at first."""
 
 SIGNATURE = "step(weights, gradient, state, lr)"
 
@@ -30,7 +30,7 @@ class Handmade(optim.Optimizer):
         function: the learner's `step`.
 
     Raises:
-        LabError: `function` cannot be called like that; while it runs, what `call` raises.
+        LabError: `function` has another signature; during training, what `call` raises.
     """
 
     def __init__(self, params: Sequence[Tensor], lr: float, function: Step) -> None:
@@ -63,7 +63,7 @@ def check_signature(function: Any) -> None:
         inspect.signature(function).bind(None, None, {}, 0.1)
     except TypeError as error:
         raise LabError(f"your function must take (weights, gradient, state, lr): {error}") from None
-    except ValueError:  # a builtin without a signature: calling it will tell
+    except ValueError:  # a builtin without a signature: calling it will show
         pass
 
 
@@ -78,12 +78,12 @@ def call(
 ) -> Tensor:
     """The new weights that a learner's function gives for one step.
 
-    It works on copies, so that nothing it does can reach the tensors here.
+    It gets copies, so that it cannot change the tensors in training.
 
     Args:
         function: `step(weights, gradient, state, lr)`.
         weights, gradient: of one shape.
-        state: its memory; it may write into it.
+        state: a dict that it may write into.
         lr: the learning rate.
         number: which step it is, from 1, for the messages.
 
@@ -95,20 +95,20 @@ def call(
         new = function(given, slope, state, lr)
     except Exception as error:  # whatever a beginner's code can do
         raise LabError(f"Step {number}: {_failure(error)}") from None
-    if problem := _nonsense(new, weights, given, slope, gradient):
+    if problem := _problem(new, weights, given, slope, gradient):
         raise LabError(f"Step {number}: {problem}")
     return new.detach().to(weights.dtype)
 
 
 def _failure(error: Exception) -> str:
-    """What an exception in the learner's code says, and on which of their lines."""
+    """The message of an exception in the learner's code, with the line that raised it."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename != __file__]
     own = [frame for frame in frames if "site-packages" not in frame.filename]
     frame = next(reversed(own or frames), None)
     line = frame and (frame.line or linecache.getline(frame.filename, frame.lineno or 0)).strip()
     line = textwrap.shorten(line or "", 70, placeholder=" …")
     where = f" in the line `{line}`" if line else ""
-    what = str(error).splitlines()[0] if str(error) else "it gave no reason"
+    what = str(error).splitlines()[0] if str(error) else "no message"
     message = f"your function stopped{where}. Python says {type(error).__name__}: {what}."
     if isinstance(error, KeyError):
         message += (
@@ -117,7 +117,7 @@ def _failure(error: Exception) -> str:
     return message
 
 
-def _nonsense(
+def _problem(
     new: Any, weights: Tensor, given: Tensor, slope: Tensor, gradient: Tensor
 ) -> str | None:
     """Why a result cannot be new weights, in a sentence or two; None where it can."""
@@ -129,7 +129,7 @@ def _nonsense(
         )
     if not _same(slope, gradient):
         return (
-            "your function changed the gradient in place. Whoever uses it next gets your "
+            "your function changed the gradient in place. Other code that uses it would get your "
             "version: write `gradient = gradient + …`, not `gradient += …` or `.add_(…)`."
         )
     if new is None:

@@ -35,7 +35,7 @@ class Patience:
         self._waited = 0
 
     def over(self, step: int, val_loss: float) -> bool:
-        """Take an evaluation into account, and say whether the run has to end."""
+        """Enter an evaluation, and return whether the run has to end."""
         if val_loss < self._best:
             self._best, self.best_step, self._waited = val_loss, step, 0
         else:

@@ -1,4 +1,4 @@
-"""History: what a training run left behind, as plain numbers to read."""
+"""History: the record of a training run, as plain numbers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CURVES = _NUMBERS[1:] + _EVALUATIONS[1:]
 
 @dataclass(frozen=True)
 class Mark:
-    """Something a person did during the run, at a step (`lr 0.01 -> 0.1`)."""
+    """A change made by hand, or another event, at a step (`lr 0.01 -> 0.1`)."""
 
     step: int
     text: str
@@ -33,7 +33,7 @@ class History:
     """Losses, metrics, per-tensor statistics and weight snapshots of one run.
 
     It is read from any thread, while a `Recorder` fills it from another. Quantiles, which
-    need a sort, are computed from the kept weights for the steps that somebody looks at.
+    need a sort, are computed from the kept weights for the steps that are shown.
 
     Args:
         layout: the tensors that are recorded.
@@ -43,7 +43,7 @@ class History:
             stay evenly spaced over the whole run.
 
     Attributes:
-        marks: what somebody did during the run.
+        marks: changes made during the run, and an early stop.
         finding: why the run ended early, as plain data (`Finding.as_dict`), or None.
         recording: the buffers that are read here; a `Recorder` fills them.
     """

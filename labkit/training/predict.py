@@ -1,4 +1,4 @@
-"""What a network predicts, from a flat vector of its weights: for figures of live runs.
+"""A network's predictions, computed from a flat vector of its weights, for live figures.
 
 All functions may be called from several threads at once; each thread keeps networks of
 its own, so that a call copies the weights into one and runs it.
@@ -45,7 +45,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a network predicts for some pictures.
+    """A network's predictions for some pictures.
 
     Attributes:
         images: `(n, height, width)`, from 0 to 1.
@@ -60,7 +60,7 @@ class Predictions:
 
 
 class _Networks(threading.local):
-    """Networks of this thread by what shapes them, each with the vector its weights lie in."""
+    """This thread's networks by architecture, each with the vector that holds its weights."""
 
     def __init__(self) -> None:
         self.kept: dict[object, tuple[nn.Sequential, np.ndarray]] = {}
@@ -97,7 +97,7 @@ def _run(recipe: Recipe, data: Data, flat: np.ndarray, inputs: torch.Tensor) -> 
 
 
 def outputs(recipe: Recipe, flat: np.ndarray, inputs: np.ndarray) -> np.ndarray:
-    """What the network puts out: logits, or values for regression.
+    """The network's outputs: logits, or values for regression.
 
     Args:
         recipe: which network.
@@ -118,7 +118,7 @@ def probability_map(recipe: Recipe, flat: np.ndarray, resolution: int = 50) -> P
     """Class probabilities over the part of the plane where the data lie.
 
     Raises:
-        ValueError: the task's inputs are no points in a plane, or it has no classes.
+        ValueError: the task's inputs are not points in a plane, or it has no classes.
     """
     data = recipe.data()
     if not (data.planar and data.classes):
@@ -133,11 +133,11 @@ def curve(recipe: Recipe, flat: np.ndarray, resolution: int = 200) -> Curve:
     """The fitted curve of a regression of one input, over the range of the data.
 
     Raises:
-        ValueError: the task is no regression of one input.
+        ValueError: the task is not a regression of one input.
     """
     data = recipe.data()
     if data.classes or data.input_shape != (1,):
-        raise ValueError(f"task {recipe.task!r} is no regression of one input")
+        raise ValueError(f"task {recipe.task!r} is not a regression of one input")
     low, high = _extent(data)
     x = np.linspace(low, high, resolution, dtype=np.float32)
     return Curve(x, _run(recipe, data, flat, torch.from_numpy(x)[:, None]).numpy()[:, 0])

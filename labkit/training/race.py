@@ -17,10 +17,10 @@ from labkit.training.trainer import Trainer
 
 
 class Race(Player):
-    """Recipes trained in turn, one step each, so that all are always equally far.
+    """Recipes trained in turn, one step each, so that all have made the same number of steps.
 
     A contender with the first one's init and the same weight shapes starts from the
-    first one's very weights, whatever its seed; one with another init or network starts
+    same weights, whatever its seed; one with another init or network starts
     from its own (`shares_start` says which).
 
     Args:
@@ -53,7 +53,7 @@ class Race(Player):
         for recipe in recipes[1:]:
             same_init = (recipe.init, recipe.init_args) == (first.init, first.init_args)
             trainers.append(Trainer(recipe, initial=same_start if same_init else None))
-        self.trainers = trainers  # all or none, and at once: a painter may be reading
+        self.trainers = trainers  # in one assignment: another thread may be reading
 
     def _advance(self) -> None:
         for trainer in self.trainers:
@@ -72,12 +72,12 @@ class Race(Player):
 
     @property
     def recipes(self) -> list[Recipe]:
-        """The contenders, in the order in which they came."""
+        """The contenders, in the order in which they were added."""
         return [trainer.recipe for trainer in self.trainers]
 
     @property
     def shares_start(self) -> list[bool]:
-        """Whether each began with the first one's very weights."""
+        """Whether each began with the same weights as the first."""
         return [bool(np.array_equal(t.initial, self.trainers[0].initial)) for t in self.trainers]
 
     @property
@@ -92,7 +92,7 @@ class Race(Player):
 
     @property
     def labels(self) -> list[str]:
-        """What is particular to each recipe: `adam`, `sgd lr=0.1`."""
+        """The fields in which each recipe differs: `adam`, `sgd lr=0.1`."""
         return labels(self.recipes)
 
     def _labelled(self) -> list[tuple[str, Trainer]]:
@@ -100,7 +100,7 @@ class Race(Player):
         return list(zip(labels([t.recipe for t in trainers]), trainers, strict=True))
 
     def add(self, recipe: Recipe) -> None:
-        """Another contender; all start anew.
+        """Add a contender; all start again.
 
         Raises:
             RecipeError: it is there already.
@@ -110,7 +110,7 @@ class Race(Player):
         self._replace([*self.recipes, recipe])
 
     def remove(self, index: int) -> None:
-        """Take a contender out; the others start anew.
+        """Remove a contender; the others start again.
 
         Raises:
             RecipeError: it is the last one.
@@ -133,7 +133,7 @@ class Race(Player):
 
 
 def labels(recipes: Sequence[Recipe]) -> list[str]:
-    """What is particular to each of some recipes: `adam`, `sgd lr=0.1`."""
+    """The fields in which each recipe differs from the others: `adam`, `sgd lr=0.1`."""
     texts = [dict(_fields(recipe)) for recipe in recipes]
     differing = {
         part

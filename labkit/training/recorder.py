@@ -59,7 +59,7 @@ class Recorder:
             ValueError: the history lacks the statistics of earlier steps.
         """
         if not self._complete:
-            raise ValueError("this history is thinned: it cannot go on")
+            raise ValueError("this history is thinned: it cannot be continued")
         evaluation = None if step.val_loss is None else _evaluation(step.step, *step[3:])
         self._recording.add_step(step[:3], evaluation, weights, gradients)
 

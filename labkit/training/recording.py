@@ -1,8 +1,8 @@
 """The buffers that a run is recorded in: rows that grow, and weights that are thinned.
 
 Recording is cheap because a step only copies: one flat vector of weights and one of
-gradients, into a small ring. Statistics are computed for many steps at once, by whoever
-reads, or when the ring is full. (A thread of its own for them was slower: handing Python's
+gradients, into a small ring. Statistics are computed for many steps at once, by the
+reader, or when the ring is full. (A thread of its own for them was slower: handing Python's
 lock to and fro cost more than the statistics.)
 """
 
@@ -182,7 +182,7 @@ class Recording:
     Args:
         layout: of the tensors that are recorded.
         snapshot_bytes: the memory that snapshots may take.
-        stride: of the snapshots, where a recorded run goes on.
+        stride: of the snapshots, where a recorded run is continued.
 
     Attributes:
         numbers: step, loss and learning rate of each step, `(3,)` each.
@@ -306,7 +306,7 @@ class Recording:
             self.initial = self.latest = weights[0].copy()
         before = self.latest[None]
         self.latest = weights[-1].copy()
-        with np.errstate(all="ignore"):  # a diverging run overflows; its numbers say so
+        with np.errstate(all="ignore"):  # a diverging run overflows; its statistics show it
             updates = np.diff(weights, axis=0, prepend=before)
         table = describe_tensors(self.layout, weights, gradients, updates, self.initial, before)
         first = len(self.statistics)

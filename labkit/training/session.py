@@ -29,11 +29,11 @@ class Player(ABC):
     """Something that advances step by step, on another thread, until it is paused.
 
     It pauses between two steps, so weights are never seen half-updated. All methods may
-    be called from any thread. What a step raises ends the loop: the state is then `failed`
-    and `error` holds the exception, until the run goes on or starts anew.
+    be called from any thread. An exception in a step ends the loop: the state is then
+    `failed` and `error` holds the exception, until the run continues or starts again.
 
     Args:
-        executor: where it runs; a thread of its own by default. A synchronous one makes
+        executor: what runs the steps; a thread of its own by default. A synchronous one makes
             `play` return when the run is over.
     """
 
@@ -62,7 +62,7 @@ class Player(ABC):
 
     @abstractmethod
     def _begin(self) -> None:
-        """Make everything as it is before the first step."""
+        """Set up the state before the first step."""
 
     @property
     def running(self) -> bool:
@@ -72,7 +72,7 @@ class Player(ABC):
 
     @property
     def error(self) -> Exception | None:
-        """What the last step raised; None where it went well."""
+        """The exception of the last step; None where it succeeded."""
         return self._error
 
     @property
@@ -90,11 +90,11 @@ class Player(ABC):
 
     @property
     def speed(self) -> float:
-        """Steps per second, lately."""
+        """Recent steps per second."""
         return self._speed
 
     def play(self) -> None:
-        """Go on to the end. After `stop` it starts from the beginning."""
+        """Continue to the end. After `stop` it starts from the beginning."""
         with self._lock:
             if self.running or self.over:
                 return
@@ -124,9 +124,9 @@ class Player(ABC):
             raise
 
     def pause(self) -> None:
-        """Stop between two steps; `play` goes on from there.
+        """Stop between two steps; `play` continues from there.
 
-        It raises nothing that training raised: that is in `error`.
+        It does not raise exceptions of training: they are in `error`.
         """
         self._halt.set()  # before the lock too: a synchronous `play` holds it
         with self._lock:
@@ -151,11 +151,11 @@ class Player(ABC):
                 self._try_to_advance()
 
     def rewind(self) -> None:
-        """Back to the very same initial weights, with an empty history."""
+        """Return to the same initial weights, with an empty history."""
         self._restart(self._begin)
 
     def _restart(self, begin: Callable[[], None]) -> None:
-        """Start anew; where `begin` fails, everything stays as it was, paused."""
+        """Start again; where `begin` fails, the old state stays, paused."""
         with self._lock, one_thread():
             self.pause()
             begin()
@@ -197,8 +197,8 @@ class Session(Player):
         initial: flat weights to start from instead of the recipe's init.
 
     Attributes:
-        trainer: the network, its optimizer, recipe and history; it is replaced as one
-            when the run starts anew.
+        trainer: the network with its optimizer, recipe and history; a new one replaces
+            it when the run starts again.
     """
 
     def __init__(
@@ -263,13 +263,13 @@ class Session(Player):
         return self.history
 
     def update(self, recipe: Recipe) -> bool:
-        """Take over another recipe.
+        """Change to another recipe.
 
-        Live fields (lr, steps) act on the run in progress, which goes on, and leave a
-        mark in its history; any other change starts anew, paused.
+        Changes of live fields (lr, steps) act on the run in progress, which continues, and
+        leave a mark in its history; any other change starts a new run, paused.
 
         Returns:
-            Whether it started anew.
+            Whether a new run was started.
 
         Raises:
             RecipeError: it cannot start (no such device); the old run stays.

@@ -68,7 +68,7 @@ def describe_tensors(
             alone, `(1, total)`, where each moment follows the one before it on the first axis.
     """
     table = np.empty((*weights.shape[:-1], len(layout.names), len(STATISTICS)), np.float32)
-    with np.errstate(all="ignore"):  # a diverging run overflows; its numbers say so
+    with np.errstate(all="ignore"):  # a diverging run overflows; its statistics show it
         for i, name in enumerate(layout.names):
             span = layout.span(name)
             w, g, u = (values[..., span] for values in (weights, gradients, updates))

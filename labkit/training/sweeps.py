@@ -23,14 +23,14 @@ from labkit.training.history import History
 from labkit.training.race import labels
 from labkit.training.trainer import Trainer
 
-MOST_MEMBERS = 10_000  # more than that need `most=` to say that they are meant
+MOST_MEMBERS = 10_000  # larger sweeps need an explicit `most=`
 
 
 def grid(recipe: Recipe, *, most: int = MOST_MEMBERS, **values: Sequence[Any]) -> list[Recipe]:
     """Every combination of some fields' values: `grid(recipe, lr=[0.1, 0.01], seed=range(3))`.
 
     Args:
-        recipe: the rest.
+        recipe: the values of all other fields.
         most: refuse more than this many combinations.
         values: for each field the values to try; the last field varies fastest.
 
@@ -56,7 +56,7 @@ def _listed(name: str, options: Any) -> list[Any]:
 
 
 def check_size(recipe: Recipe, members: int, most: int) -> None:
-    """Refuse a sweep that is probably a mistake, and say what it would cost.
+    """Refuse a sweep so large that it is probably a mistake; the error names its cost.
 
     Raises:
         LabError: more than `most` members.
@@ -103,7 +103,7 @@ def estimate(recipe: Recipe, members: int) -> Cost:
 
 
 class Histories(Sequence[History]):
-    """Histories of which each is made when it is first asked for.
+    """Histories, each made when it is first read.
 
     An ensemble records all members in the same arrays: a history copies one member's part.
     """
@@ -132,7 +132,7 @@ class Histories(Sequence[History]):
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a sweep gave: a recipe and its history for each member, in the order given."""
+    """The result of a sweep: each member's recipe and history, in the order given."""
 
     recipes: list[Recipe]
     histories: Sequence[History]
@@ -142,11 +142,11 @@ class Sweep:
 
     @property
     def labels(self) -> list[str]:
-        """What is particular to each recipe: `adam lr=0.1`."""
+        """The fields in which each recipe differs: `adam lr=0.1`."""
         return labels(self.recipes)
 
     def values(self, name: str) -> np.ndarray:
-        """One number of each member at its end, `(members,)`: NaN where it diverged.
+        """The last value of a curve of each member, `(members,)`: NaN where it diverged.
 
         Args:
             name: a curve of `History` (`val_loss`, `val_accuracy`, `train_loss`, …).
@@ -159,7 +159,7 @@ class Sweep:
         return np.array(found)
 
     def table(self) -> list[dict[str, Any]]:
-        """One row a member: what is particular to its recipe, and its last values."""
+        """One row a member: the fields in which its recipe differs, and its last values."""
         return [
             {"member": label, **history.summary()}
             for label, history in zip(self.labels, self.histories, strict=True)
@@ -174,17 +174,17 @@ def sweep(
 ) -> Sweep:
     """Train many recipes at once.
 
-    Recipes with the same kind of data, network, batch size and steps are trained together,
-    as one `Ensemble`, whatever else differs; those that cannot be are trained one by one.
+    Recipes with the same data shapes, network, batch size and steps are trained together,
+    as one `Ensemble`, whatever else differs; all others are trained one by one.
 
     Args:
         recipes: any; see `grid`.
-        progress: called now and then with the steps made and the steps there are, of all
-            members together. What it raises ends the sweep.
+        progress: called now and then with the steps made and the steps in all, summed over
+            the members. An exception that it raises ends the sweep.
         most: refuse more than this many members.
 
     Returns:
-        What each gave, in the order of `recipes`. Histories of ensembles are thinned: all
+        The result of each, in the order of `recipes`. Histories of ensembles are thinned: all
         losses, but weights and statistics of 200 moments at most.
 
     Raises:
@@ -199,43 +199,43 @@ def sweep(
     histories: dict[int, Make] = {}
     done = 0
 
-    def tell(count: int) -> None:
+    def report(count: int) -> None:
         if progress:
             progress(done + count, total)
 
     for trained, members in _groups(recipes):
         own = [recipes[i] for i in members]
-        histories.update(zip(members, trained(own, tell), strict=True))
+        histories.update(zip(members, trained(own, report), strict=True))
         done += sum(recipe.steps for recipe in own)
-        tell(0)
+        report(0)
     return Sweep(recipes, Histories([histories[i] for i in range(len(recipes))]))
 
 
-Tell = Callable[[int], None]
+Report = Callable[[int], None]
 Make = Callable[[], History]
 
 
 def _groups(
     recipes: Sequence[Recipe],
-) -> list[tuple[Callable[[list[Recipe], Tell], list[Make]], list[int]]]:
-    """How to train recipes that go together, and their numbers."""
+) -> list[tuple[Callable[[list[Recipe], Report], list[Make]], list[int]]]:
+    """Groups of recipes that can be trained together: how to train them, and their numbers."""
     groups: dict[object, list[int]] = {}
     for number, recipe in enumerate(recipes):
         groups.setdefault(ensemble_key(recipe), []).append(number)
     return [(_one_by_one if key is None else _at_once, own) for key, own in groups.items()]
 
 
-def _at_once(recipes: list[Recipe], tell: Tell) -> list[Make]:
+def _at_once(recipes: list[Recipe], report: Report) -> list[Make]:
     ensemble = Ensemble(recipes)
     with one_thread():
         while not ensemble.finished:
             ensemble.advance()
             if ensemble.step % 20 == 0:
-                tell(ensemble.step * len(recipes))
+                report(ensemble.step * len(recipes))
     return [functools.partial(ensemble.history, i) for i in range(len(recipes))]
 
 
-def _one_by_one(recipes: list[Recipe], tell: Tell) -> list[Make]:
+def _one_by_one(recipes: list[Recipe], report: Report) -> list[Make]:
     histories: list[Make] = []
     before = 0
     for recipe in recipes:
@@ -243,7 +243,7 @@ def _one_by_one(recipes: list[Recipe], tell: Tell) -> list[Make]:
             trainer = Trainer(recipe)
         for step in trainer.run():
             if step.step % 20 == 0:
-                tell(before + step.step)
+                report(before + step.step)
         histories.append(lambda history=trainer.history: history)  # type: ignore[misc]
         before += recipe.steps
     return histories

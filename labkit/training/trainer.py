@@ -126,7 +126,7 @@ class Trainer:
 
         Returns:
             The step's record; None when the loss was not finite, in which case
-            `finding` says so and no update was made.
+            `finding` is set and no update was made.
         """
         inputs, targets = next(self._batches)
         lr = self.recipe.lr
@@ -195,7 +195,7 @@ class Trainer:
             self.recorder.record(step, self._seen(self.flat), self._seen(self.flat_gradient))
 
     def _shuffled_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches without end, each epoch in a new order; a last short one is kept."""
+        """An endless stream of batches, each epoch in a new order; a last short one is kept."""
         generator = torch.Generator().manual_seed(self.recipe.seed + 1)
         inputs, targets = self.data.train_inputs, self.data.train_targets
         size = self.recipe.batch_size
@@ -211,14 +211,14 @@ class Trainer:
     ) -> tuple[float, float | None, float, float | None]:
         """Training loss and accuracy, validation loss and accuracy.
 
-        Accuracies are None for regression. Splits longer than `most` are judged by their
+        Accuracies are None for regression. Splits longer than `most` are evaluated on their
         first `most` samples (they are in random order); None takes all.
         """
         data, some = self.data, slice(most)
-        train = self._judge(data.train_inputs[some], data.train_targets[some])
-        return (*train, *self._judge(data.val_inputs[some], data.val_targets[some]))
+        train = self._evaluate_split(data.train_inputs[some], data.train_targets[some])
+        return (*train, *self._evaluate_split(data.val_inputs[some], data.val_targets[some]))
 
-    def _judge(self, inputs: Tensor, targets: Tensor) -> tuple[float, float | None]:
+    def _evaluate_split(self, inputs: Tensor, targets: Tensor) -> tuple[float, float | None]:
         outputs = self.network(inputs)
         loss = self._loss(outputs, targets).item()
         if not self.data.classes:
@@ -226,7 +226,7 @@ class Trainer:
         return loss, (outputs.argmax(1) == targets).float().mean().item()
 
     def adjust(self, recipe: Recipe) -> None:
-        """Take over a recipe that differs in live fields only (lr, steps)."""
+        """Change to a recipe that differs in live fields only (lr, steps)."""
         if recipe.steps != self.recipe.steps and not self._schedule.watches:
             self._schedule = Schedule(recipe.schedule, recipe.steps, recipe.schedule_args)
             for _ in range(min(self.step, recipe.steps)):

@@ -219,7 +219,7 @@ _preset(
     kind="overfitting",
     question="84 samples, a quarter of them mislabelled, and 4,482 weights to remember them: "
     "which of the two losses goes on falling?",
-    look="The validation loss turns up while the training loss falls; the boundary bends around "
+    look="The validation loss turns up while the training loss falls; the boundary curves around "
     "single samples.",
     view="boundary",
 )

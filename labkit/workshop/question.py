@@ -38,14 +38,14 @@ _STYLE = """<style>
 
 
 class Question:
-    """A question with choices: choose one, and it says whether that is right, and why.
+    """A question with choices: choose one, and it shows whether that is right, and why.
 
     Another choice may be tried. Headless, it shows question, answer and reason.
 
     Args:
         text: the question, as plain text.
-        choices: what one may answer, two or more, all different.
-        answer: the right one of them.
+        choices: the possible answers, two or more, all different.
+        answer: the right choice.
         why: what makes it right, as plain text.
         interactive: False runs headless: nobody is there to choose.
 
@@ -141,8 +141,8 @@ class Question:
         self._show_verdict()
 
     def _show_verdict(self) -> None:
-        """Mark the choice, and say whether it was right; the line is there from the start,
-        so that what is written into it later is read aloud.
+        """Mark the choice, and show whether it was right; the line exists from the start,
+        so that screen readers announce what is written into it later.
         """
         for choice, button in self.buttons.items():
             right = choice == self.answer

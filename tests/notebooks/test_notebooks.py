@@ -28,7 +28,7 @@ def test_every_notebook_has_two_cases_or_more():
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_every_notebook_can_run_without_a_person(path):
+def test_every_notebook_can_run_headless(path):
     parameters = read_parameters(path)
     assert parameters["interactive"].default is True
     assert "seed" in parameters, "a run is repeated by its seed"
@@ -38,7 +38,7 @@ def test_every_notebook_can_run_without_a_person(path):
 
 
 def assert_whole(run: Run, figures: int) -> None:
-    """Everything that a run leaves is there, valid, and fit to be sent to somebody."""
+    """Everything that a run leaves is there, valid, and self-contained."""
     assert run.error is None
     names = {path.name for path in run.folder.iterdir()}
     always = {run.notebook.name, run.page.name, "results.json", "status.json", "log.txt"}
@@ -109,11 +109,11 @@ def test_a_notebook_finds_what_it_should(case, tmp_path):
     ],
     ids=str,
 )
-def test_a_slip_is_answered_before_anything_runs(notebook, given, parts, tmp_path):
+def test_mistakes_are_reported_before_anything_runs(notebook, given, parts, tmp_path):
     (path,) = [path for path in NOTEBOOKS if path.stem.startswith(notebook)]
     with pytest.raises(LabError) as refused:
         run_notebook(path, given, tmp_path)
     for part in parts:
         assert part in str(refused.value)
-    assert len(str(refused.value).splitlines()) == len(given), "one line for each slip"
+    assert len(str(refused.value).splitlines()) == len(given), "one line for each mistake"
     assert list(tmp_path.iterdir()) == []

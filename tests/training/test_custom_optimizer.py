@@ -68,7 +68,7 @@ def test_nonsense_is_explained_and_names_the_step(function, part):
     assert torch.equal(G, before[1])
 
 
-def test_interrupting_is_no_slip():
+def test_interrupting_is_no_mistake():
     def interrupted(w, g, s, lr):
         raise KeyboardInterrupt
 

@@ -25,8 +25,8 @@ def test_what_was_written_is_read(tmp_path, parts):
     arrays, facts = parts
     path = history_file.write(tmp_path / "run", arrays, facts)
     assert path == tmp_path / "run.safetensors"
-    found, said = history_file.read(path)
-    assert said == facts
+    found, read_facts = history_file.read(path)
+    assert read_facts == facts
     assert found.keys() == arrays.keys()
     for name, array in arrays.items():
         np.testing.assert_array_equal(found[name], array)

@@ -25,7 +25,7 @@ def start(history) -> np.ndarray:
     return history.flat(0)
 
 
-# --- who starts where ------------------------------------------------------------------
+# --- initial weights -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_the_table_has_one_row_a_contender():
         assert row["steps"] == 30
 
 
-# --- changing who races ----------------------------------------------------------------
+# --- changing contenders ---------------------------------------------------------------
 
 
 def test_adding_and_removing_starts_all_anew():
@@ -187,7 +187,7 @@ def test_the_same_contender_twice_is_refused(twice):
         Race([SGD, ADAM, twice])
 
 
-def test_a_race_needs_somebody():
+def test_a_race_needs_a_recipe():
     with pytest.raises(RecipeError, match="at least one"):
         Race([])
     run = race(SGD)
@@ -208,7 +208,7 @@ def test_a_contender_that_cannot_start_leaves_the_race_as_it_was():
     assert [trainer.step for trainer in run.trainers] == [30, 30]
 
 
-def test_whoever_reads_while_a_contender_is_added_sees_a_whole_race(monkeypatch):
+def test_a_reader_sees_a_whole_race_while_a_contender_is_added(monkeypatch):
     run, seen = race(SGD, ADAM), []
     real = labkit.training.race.Trainer
 

@@ -38,7 +38,7 @@ def test_a_grid_of_nothing_is_the_recipe():
         ({"init": ["zeros", "zeroes"]}, ["init='zeroes'", "'zeros'"]),
     ],
 )
-def test_slips_in_a_grid(values, parts):
+def test_mistakes_in_a_grid(values, parts):
     with pytest.raises(RecipeError) as refused:
         grid(BASE, **values)
     for part in parts:
@@ -56,7 +56,7 @@ def test_a_hundred_thousand_members_are_refused_before_anything_is_made():
     )
 
 
-def test_who_means_it_says_so():
+def test_a_large_sweep_needs_most():
     assert len(grid(BASE, most=20_000, seed=range(MOST_MEMBERS + 1))) == MOST_MEMBERS + 1
     with pytest.raises(LabError, match="11 members are more than 10"):
         sweep([BASE] * 11, most=10)
@@ -109,7 +109,7 @@ def test_progress_reaches_the_end_and_never_goes_back():
     assert len(done) > 4
 
 
-def test_whoever_watches_may_end_it():
+def test_the_progress_callback_may_end_it():
     class EnoughError(Exception):
         pass
 

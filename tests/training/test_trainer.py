@@ -343,7 +343,7 @@ MEMORIZING = QUICK.replace(
 
 
 def first_too_late(losses: np.ndarray, patience: int) -> int:
-    """The index of the evaluation at which so many have passed since the lowest."""
+    """The index of the evaluation that is `patience` later than the lowest."""
     for index in range(len(losses)):
         if index - int(np.argmin(losses[: index + 1])) >= patience:
             return index
@@ -401,7 +401,7 @@ def test_a_run_that_reached_its_end_did_not_stop_early():
     assert (history.last_step, history.marks) == (length, [])
 
 
-# --- a session under somebody's hand ---------------------------------------------------
+# --- a session controlled by hand ------------------------------------------------------
 
 
 def test_single_steps():
@@ -628,7 +628,7 @@ def break_at(session: Session, at: int) -> None:
 
 
 @pytest.mark.parametrize("synchronous", [False, True])
-def test_an_error_in_training_reaches_the_one_who_waits(synchronous):
+def test_an_error_in_training_reaches_the_caller_of_wait(synchronous):
     session = Session(QUICK, executor=SynchronousExecutor() if synchronous else None)
     break_at(session, 20)
     session.play()

@@ -13,11 +13,11 @@ _BLOCK_BYTES = 16 * 2**20  # of shuffled samples, gathered at once
 
 
 class Samples:
-    """The members' data, samples last: once where all have the same, else one for each.
+    """The members' data, with samples on the last axis; equal data are stored once.
 
     Args:
-        data: of each member, of equal shapes.
-        device: where it is wanted.
+        data: one for each member, all of equal shapes.
+        device: where to store it.
     """
 
     def __init__(self, data: Sequence[Data], device: torch.device) -> None:
@@ -38,19 +38,19 @@ class Samples:
         return tensor if len(tensor) == 1 else tensor[self.which]
 
     def keep(self, rows: Tensor) -> None:
-        """Go on with some members only."""
+        """Keep some members only."""
         self.which = self.which[rows]
 
 
 class Batches:
-    """Batches without end, the very ones that `Trainer` gives each member.
+    """An endless stream of batches, the same that `Trainer` gives each member.
 
     Each epoch has a new order, drawn with the member's seed; a last short batch is kept.
 
     Args:
         samples: the members' data.
-        seeds: of the members.
-        size: of a batch.
+        seeds: one for each member.
+        size: samples in a batch.
     """
 
     def __init__(self, samples: Samples, seeds: Sequence[int], size: int) -> None:
@@ -102,7 +102,7 @@ class Batches:
         return list(zip(inputs.split(size, -1), targets.split(size, -1), strict=True))[::-1]
 
     def keep(self, rows: Tensor) -> None:
-        """Go on with some members only."""
+        """Keep some members only."""
         self._stream = self._stream[rows]
         self._block = [
             (x if len(x) == 1 else x[rows], y if len(y) == 1 else y[rows]) for x, y in self._block

@@ -8,10 +8,10 @@ from labkit.training.ensemble.stack import can_stack
 
 
 def ensemble_key(recipe: Recipe) -> tuple[object, ...] | None:
-    """What members of one ensemble have in common; None where a recipe needs its own loop.
+    """What members of one ensemble have in common; None where a recipe is trained alone.
 
-    That is so for optimizers which see more than one weight at a time (LBFGS, Muon,
-    Adafactor) and for networks with layers that cannot be stacked.
+    These are recipes with optimizers that see more than one weight at a time (LBFGS, Muon,
+    Adafactor) and networks with layers that cannot be stacked.
     """
     data = recipe.data()
     if not (recipe.entry("optimizer").traits.get("elementwise") and _stackable(recipe, data)):

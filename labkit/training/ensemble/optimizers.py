@@ -13,7 +13,7 @@ from labkit.recipe.recipe import Recipe
 
 
 def group_key(recipe: Recipe) -> tuple[object, ...]:
-    """Members of which one optimizer can move at once."""
+    """What recipes have in common that one torch optimizer can update together."""
     arguments = tuple(sorted(recipe.optimizer_args.items()))
     if recipe.entry("optimizer").traits["elementwise"] == "scaled":
         return (recipe.optimizer, arguments)
@@ -22,17 +22,17 @@ def group_key(recipe: Recipe) -> tuple[object, ...]:
 
 
 class Group:
-    """Members that one torch optimizer moves.
+    """Members that one torch optimizer updates together.
 
-    Where its step is proportional to the learning rate, the optimizer moves zeros with a
-    learning rate of 1: what it leaves there is the step, which each member takes at its
-    own rate. Weight decay, which such an optimizer must not see then, is added as torch
-    would: to the gradient, or to the weights where it is decoupled.
+    Where its step is proportional to the learning rate, the optimizer updates zeros with a
+    learning rate of 1: the result is the step, which is then scaled by each member's own
+    rate. Weight decay must not reach that optimizer: it is added here, as torch would:
+    to the gradient, or to the weights where it is decoupled.
 
     Args:
         members: their recipes.
         weights: `(members, total)`; steps are made in place.
-        gradient: likewise; read at each step.
+        gradient: the same shape; read at each step.
     """
 
     def __init__(self, members: list[Recipe], weights: Tensor, gradient: Tensor) -> None:
@@ -63,7 +63,7 @@ class Group:
         return len(self._moved)
 
     def step(self, rates: Tensor) -> None:
-        """Move the weights, at `rates` `(members, 1)`."""
+        """Update the weights with the learning rates `rates`, `(members, 1)`."""
         weights, moved = self._weights, self._moved
         if not self._scaled:
             for group in self._optimizer.param_groups:
@@ -82,7 +82,7 @@ class Group:
         moved.zero_()
 
     def keep(self, rows: Tensor, weights: Tensor, gradient: Tensor) -> None:
-        """Go on with some members, whose weights and gradients stand elsewhere now."""
+        """Keep some members, whose weights and gradients are in other tensors now."""
         shape = self._moved.shape
         for state in self._optimizer.state.values():
             for name, value in state.items():

@@ -17,7 +17,7 @@ class Rates:
 
     Args:
         members: their recipes, in the order of the rows.
-        device: where the rates are wanted.
+        device: where `at` returns them.
     """
 
     def __init__(self, members: list[Recipe], device: torch.device) -> None:
@@ -47,7 +47,7 @@ class Rates:
         return self._now
 
     def advance(self, step: int, losses: np.ndarray) -> None:
-        """Tell schedules that follow the loss what it was at a step, `(members,)`."""
+        """Give the losses of a step, `(members,)`, to the schedules that follow the loss."""
         for row, schedule in self._watching.items():
             schedule.advance(float(losses[row]))
             self._tables[self._keys[row]][step + 1 :] = schedule.factor
@@ -57,7 +57,7 @@ class Rates:
         return self._lr[row] * self._tables[self._keys[row]][:-1]
 
     def keep(self, rows: np.ndarray) -> None:
-        """Go on with some members only, `rows` being their numbers."""
+        """Keep some members only; `rows` are their numbers."""
         self._lr = self._lr[rows]
         self._keys = [self._keys[row] for row in rows]
         place = {int(row): new for new, row in enumerate(rows)}

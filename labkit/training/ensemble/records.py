@@ -1,4 +1,4 @@
-"""What an ensemble's members leave behind, thinned, and their histories made of it."""
+"""What is recorded of an ensemble's members, thinned, and the histories made from it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from labkit.training.recording import Table
 from labkit.training.statistics import STATISTICS, describe_tensors
 from labkit.training.trainer import initial_network
 
-KEPT = 200  # the most moments of a run whose weights and statistics are kept
-SNAPSHOT_BYTES = 512 * 2**20  # the most for the weights of all members together
-_STAGE_BYTES = 4 * 2**20  # for moments that wait for their statistics
+KEPT = 200  # the largest number of steps of a run whose weights and statistics are kept
+SNAPSHOT_BYTES = 512 * 2**20  # at most, for the weights of all members together
+_STAGE_BYTES = 4 * 2**20  # for steps whose statistics are not yet computed
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class _End:
 
 
 def stride_for(steps: int) -> int:
-    """Every how many steps a moment is kept: a power of two."""
+    """Steps from one kept moment to the next: a power of two."""
     return 1 << max(0, math.ceil(math.log2(max(1, steps) / KEPT)))
 
 
@@ -43,12 +43,12 @@ class Records:
     The buffers are those of any recording, with a row for all members. How many rows there
     will be is known from the beginning, so they are thinned in advance.
 
-    Members are numbered as their recipes are; a row is where one stands at the moment.
+    Members are numbered as their recipes are; a row is a member's current position.
 
     Args:
-        recipes: of the members.
-        layout: of their weights.
-        active: which member stands in each row.
+        recipes: one for each member.
+        layout: the layout of their weights.
+        active: the number of the member in each row.
     """
 
     def __init__(self, recipes: Sequence[Recipe], layout: Layout, active: np.ndarray) -> None:
@@ -110,7 +110,7 @@ class Records:
             if number % self._spacing == 0:
                 self._snapshots.grow(1)[0, active] = weights[number - first]
         initial = self._snapshots.rows[0, active]
-        with np.errstate(all="ignore"):  # what diverges overflows; its numbers say so
+        with np.errstate(all="ignore"):  # a diverging run overflows; its statistics show it
             before = weights - updates
         table = describe_tensors(self.layout, weights, gradients, updates, initial, before)
         self._statistics.grow(len(weights))[:, active] = table
@@ -123,11 +123,11 @@ class Records:
         self._evaluation_steps.append(step)
 
     def diverge(self, row: int, step: int, loss: float, inputs: Tensor) -> None:
-        """A member's loss is no longer finite; `inputs` `(samples, ...)` are what it saw."""
+        """A member's loss is no longer finite; `inputs` `(samples, ...)` are the batch."""
         self._ends[int(self._active[row])] = _End(step, loss, inputs.cpu())
 
     def mark(self, row: int, step: int, text: str) -> None:
-        """Something that happened to a member."""
+        """Record an event of a member."""
         self._marks[int(self._active[row])] = Mark(step, text)
 
     def leave(self, step: int, rows: np.ndarray, weights: Tensor, curves: list[np.ndarray]) -> None:
@@ -135,7 +135,7 @@ class Records:
 
         Args:
             step: which one that was.
-            rows: where they stand.
+            rows: their positions.
             weights: of all rows, `(rows, total)`.
             curves: the learning rates of those that leave, of steps 0, 1, ….
         """
@@ -149,7 +149,7 @@ class Records:
     # --- reading -----------------------------------------------------------------------
 
     def history(self, member: int) -> History:
-        """What a member left: all losses, `KEPT` moments at the most of everything else."""
+        """A member's history: all losses, and at most `KEPT` moments of everything else."""
         recipe, steps = self._recipes[member], int(self._steps_of[member])
         moments = self._moments.rows
         moments = moments[moments <= steps]

@@ -29,10 +29,10 @@ _IN_PLACE: dict[type[nn.Module], tuple[Change, Backward]] = {
 
 
 def _quick_tanh(z: Tensor) -> Tensor:
-    """In place, right to 2e-7, twice as fast as torch's on a CPU: 2 sigmoid(2 z) - 1.
+    """In place, accurate to 2e-7, twice as fast as torch's on a CPU: 2 sigmoid(2 z) - 1.
 
-    Good enough to look at a network, not to train it: values below 1e-7 are lost, and a
-    network whose signal vanishes has nothing else.
+    Accurate enough to evaluate a network, not to train it: values below 1e-7 are lost, and
+    where the signal vanishes all values are that small.
     """
     return z.tanh_() if z.is_cuda else z.mul_(2).sigmoid_().mul_(2).sub_(1)
 
@@ -69,9 +69,9 @@ class Stack:
     """Many networks of one architecture, their weights and gradients.
 
     Args:
-        network: the architecture; `can_stack` says which will do.
-        members: how many.
-        device: where.
+        network: the architecture; see `can_stack`.
+        members: their number.
+        device: where their weights are stored.
 
     Attributes:
         flat: all weights, `(members, total)`, a row each, laid out as the network's own
@@ -83,7 +83,7 @@ class Stack:
         named = list(network.named_parameters())
         self.layout = Layout(tuple(n for n, _ in named), tuple(tuple(p.shape) for _, p in named))
         network.requires_grad_(False)
-        # Not `named_children`: it leaves out a module that stands in two places.
+        # Not `named_children`: it leaves out a module that is used twice.
         every = network.named_modules(remove_duplicate=False)
         self._modules = [(name, module) for name, module in every if name]
         self.by_hand = not any(isinstance(module, nn.Conv2d) for module in network)
@@ -123,12 +123,12 @@ class Stack:
         return layers
 
     def keep(self, rows: Tensor) -> None:
-        """Go on with some members only."""
+        """Keep some members only."""
         self.flat, self.gradient = self.flat[rows], self.gradient[rows]
         self._view()
 
     def outputs(self, inputs: Tensor, rows: slice = slice(None)) -> Tensor:
-        """What members say: `(members, outputs, samples)`.
+        """The members' outputs, `(members, outputs, samples)`.
 
         Args:
             inputs: `(members or 1, ..., samples)`, each sample as the network takes it.
@@ -159,7 +159,7 @@ class Stack:
         return losses
 
     def _forward(self, inputs: Tensor, layers: list[_Layer]) -> list[Tensor]:
-        """What goes into each module, and last what comes out."""
+        """The input of each module, and last the output of the network."""
         passed = [inputs]
         for layer in layers:
             passed.append(_apply(layer, passed[-1]))

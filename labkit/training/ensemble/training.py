@@ -1,4 +1,4 @@
-"""An ensemble: recipes of one network and one kind of data, trained at once."""
+"""An ensemble: recipes with the same architecture and data shapes, trained at once."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from labkit.training.history import History
 class Ensemble:
     """Recipes with the same `ensemble_key` in training; `advance()` makes one step of all.
 
-    A member whose loss is no longer finite leaves at that step, as one whose patience is
-    over does, and the rest go on. Weights follow the ones that `Trainer` gives: the same
-    initial ones, batches and learning rates, the optimizer torch's own.
+    A member leaves at the step at which its loss is no longer finite, or its patience is
+    over; the others continue. Each member gets the weights that `Trainer` would give it:
+    initial weights, batches and learning rates are the same, and the optimizer is torch's.
 
     Args:
         recipes: the members, all with the same `ensemble_key`.
@@ -46,27 +46,27 @@ class Ensemble:
         self.steps = first.steps
         self.step = 0
         self._interval = evaluation_interval(self.steps)
-        # Members of one optimizer stand side by side: it then moves a slice of the rows.
+        # Members of one optimizer are neighbours: it then updates a slice of the rows.
         groups: dict[object, list[int]] = {}
         for index, recipe in enumerate(self.recipes):
             groups.setdefault(group_key(recipe), []).append(index)
         self.active = np.array([index for members in groups.values() for index in members])
-        standing = [self.recipes[index] for index in self.active]
-        data = [recipe.data() for recipe in standing]
+        members_in_rows = [self.recipes[index] for index in self.active]
+        data = [recipe.data() for recipe in members_in_rows]
         self._samples = Samples(data, device)
-        self._batches = Batches(self._samples, [r.seed for r in standing], first.batch_size)
-        self._rates = Rates(standing, device)
-        self.stack = Stack(first.build_network(), len(standing), device)
-        self.stack.flat.copy_(_initial_weights(standing, data))
-        self._groups = self._grouped(standing)
-        self._patience = [Patience(recipe.patience) for recipe in standing]
+        self._batches = Batches(self._samples, [r.seed for r in members_in_rows], first.batch_size)
+        self._rates = Rates(members_in_rows, device)
+        self.stack = Stack(first.build_network(), len(members_in_rows), device)
+        self.stack.flat.copy_(_initial_weights(members_in_rows, data))
+        self._groups = self._grouped(members_in_rows)
+        self._patience = [Patience(recipe.patience) for recipe in members_in_rows]
         self._records = Records(self.recipes, self.stack.layout, self.active)
         self._records.moment(0, self.stack.flat, self.stack.gradient, None)
         self._evaluate(EVALUATION_SAMPLES)
 
-    def _grouped(self, standing: list[Recipe]) -> list[Group]:
+    def _grouped(self, members_in_rows: list[Recipe]) -> list[Group]:
         groups, first = [], 0
-        for _, members in itertools.groupby(standing, key=group_key):
+        for _, members in itertools.groupby(members_in_rows, key=group_key):
             own = list(members)
             rows = slice(first, first + len(own))
             groups.append(Group(own, self.stack.flat[rows], self.stack.gradient[rows]))
@@ -80,10 +80,10 @@ class Ensemble:
 
     @torch.no_grad()
     def advance(self) -> None:
-        """Make one step of every member that is still in it."""
+        """Make one step of every active member."""
         inputs, targets = next(self._batches)
         losses = self.stack.loss_and_gradient(inputs, targets).cpu().numpy()
-        if not math.isfinite(losses.sum(dtype=np.float64)):  # a look at each takes longer
+        if not math.isfinite(losses.sum(dtype=np.float64)):  # checking each takes longer
             going = np.isfinite(losses)
             for row in np.flatnonzero(~going).tolist():
                 self._diverge(row, self.step + 1, losses[row], inputs)
@@ -134,7 +134,7 @@ class Ensemble:
             self._leave(leaving)
 
     def _leave(self, leaving: np.ndarray) -> None:
-        """Go on without some members; what they recorded stays."""
+        """Remove some members; what they recorded stays."""
         gone, rest = np.flatnonzero(leaving), np.flatnonzero(~leaving)
         curves = [self._rates.curve(row) for row in gone.tolist()]
         self._records.leave(self.step, gone, self.stack.flat, curves)
@@ -149,8 +149,8 @@ class Ensemble:
             first += group.count
             rows = slice(new, new + len(own))
             new = rows.stop
-            standing = torch.from_numpy(own).to(kept.device)
-            group.keep(standing, self.stack.flat[rows], self.stack.gradient[rows])
+            own_rows = torch.from_numpy(own).to(kept.device)
+            group.keep(own_rows, self.stack.flat[rows], self.stack.gradient[rows])
         self._groups = [group for group in self._groups if group.count]
         self._rates.keep(rest)
 

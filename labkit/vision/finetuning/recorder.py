@@ -1,4 +1,4 @@
-"""The recorder of a detector: every step's loss, and every tensor's statistics now and then.
+"""The recorder of a detector: every step's loss, and every tensor's statistics at some steps.
 
 A toy network's recorder copies all weights at every step and computes later. A detector has
 millions: here torch computes the statistics at every n-th step, straight from the weights,
@@ -41,7 +41,7 @@ def resumed_history(
     latest: Mapping[str, Tensor],
     about: Mapping[str, Any],
 ) -> History:
-    """The history of a run that goes on, with two snapshots: its first and its latest weights.
+    """The history of a run that is continued, with two snapshots: its first and its latest weights.
 
     Args:
         arrays: from `History.arrays(weights=False)`.
@@ -74,7 +74,7 @@ class DetectorRecorder:
         network: whose parameters are recorded.
         history: a new one by `new_history`, or one to continue.
         every: steps between statistics.
-        initial: what distances are measured from; the weights as they are by default.
+        initial: what distances are measured from; the current weights by default.
 
     Attributes:
         history: what is written.
@@ -110,7 +110,7 @@ class DetectorRecorder:
         self._recorder.record_numbers(record.step, record.loss, record.lr)
 
     def record_epoch(self, step: int, train_loss: float, map50: float) -> None:
-        """Enter what is known at the end of an epoch."""
+        """Enter the results at the end of an epoch."""
         self._recorder.record_evaluation(step, train_loss, val_accuracy=map50)
 
     def due(self, step: int) -> bool:

@@ -1,4 +1,4 @@
-"""What a fine-tuning run tells while it runs, and what it leaves: small plain records."""
+"""Records that a fine-tuning run reports while it runs, and the result it returns."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class StepRecord(NamedTuple):
         parts: `box`, `cls` and `dfl` (or `l1` for heads without bins), with their gains.
         lr: the learning rate that the optimizer used for weights.
         updates: layer ("0", "1", …, as in `model.0`) -> ‖Δw‖ / ‖w‖ of this step; None
-            but for every `record_every`-th step. Frozen layers are at 0.
+            except at every `record_every`-th step. Frozen layers are at 0.
         steps: of the whole run.
         grid: with `updates`, of quantization-aware training.
     """
@@ -77,7 +77,7 @@ class EpochRecord(NamedTuple):
         precision, recall: there, at the confidence of the best F1.
         lr: at the epoch's last step.
         seconds: for training and evaluating it.
-        best: whether it was the best until then.
+        best: whether it is the best so far.
         old_map50: mAP50 on the old data's validation split, with the old classes' rows of
             the head (see `labkit.vision.finetuning.old_task`); None without `remember`.
     """
@@ -104,7 +104,7 @@ class Used:
         optimizer: the class name, such as `AdamW`.
         lr: of weights, at the top of the schedule.
         momentum: momentum, or beta1; None where the optimizer has none.
-        betas: of Adam and its kin, else None.
+        betas: of Adam and its variants, else None.
         weight_decay: of weights; biases and normalizations have none.
         schedule: `linear`, `cosine` or `constant`, with its end, in words.
         batch: images per step.
@@ -113,7 +113,7 @@ class Used:
         parameters: trainable numbers.
         frozen_parameters: the others.
         device, precision, threads: where and how it ran.
-        notes: what differs from what was asked for, in words.
+        notes: what differs from the requested settings, in words.
     """
 
     optimizer: str
@@ -135,10 +135,10 @@ class Used:
 
 @dataclass(frozen=True)
 class FineTuned:
-    """What a run left behind.
+    """The result of a run.
 
     Attributes:
-        spec: what was asked for.
+        spec: the settings that were requested.
         folder: the run's folder.
         best, last: safetensors files of the best epoch and of the last complete one.
         epochs: one record per complete epoch, the one before training first.

@@ -1,4 +1,4 @@
-"""Cases of 09_fine_tuning: tiny images and few epochs, so little is learnt, and all is told."""
+"""Cases of 09_fine_tuning: tiny images and few epochs, so little is learnt, and all is reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stacked networks against the very same networks one by one, differentiated by autograd."""
+"""Stacked networks against the same networks one by one, differentiated by autograd."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MEMBERS, SAMPLES = 5, 7
 
 
 class Double(nn.Module):
-    """A layer without weights that the stack has never heard of."""
+    """A layer without weights that the stack does not know."""
 
     def forward(self, x):
         return 2 * torch.softmax(x, dim=1)
@@ -60,13 +60,13 @@ def one_by_one(network, stack, inputs, targets):
         weights = {n: flat[stack.layout.span(n)].view(p.shape) for n, p in names.items()}
         x = inputs[row if len(inputs) > 1 else 0].movedim(-1, 0)
         y = targets[row if len(targets) > 1 else 0]
-        said = torch.func.functional_call(network, weights, x)
+        output = torch.func.functional_call(network, weights, x)
         if y.is_floating_point():
-            loss = functional.mse_loss(said, y.movedim(-1, 0))
+            loss = functional.mse_loss(output, y.movedim(-1, 0))
         else:
-            loss = functional.cross_entropy(said, y)
+            loss = functional.cross_entropy(output, y)
         loss.backward()
-        outputs.append(said.T.detach())
+        outputs.append(output.T.detach())
         losses.append(loss.detach())
         gradients.append(flat.grad)
     return torch.stack(outputs), torch.stack(losses), torch.stack(gradients)

@@ -139,7 +139,7 @@ def test_one_member_alone():
 WILD = Recipe(task="moons", optimizer="sgd", activation="identity", steps=100, hidden=(8, 8))
 
 
-def test_who_diverges_leaves_at_the_same_step_and_the_rest_go_on():
+def test_a_diverged_member_leaves_at_the_same_step_and_the_others_continue():
     recipes = grid(WILD, lr=[0.1, 10.0, 0.03, 3.0, 5.0])
     recipes.append(WILD.replace(optimizer="adam", lr=0.01))
     alone = [fit(recipe) for recipe in recipes]
@@ -164,7 +164,7 @@ def test_all_may_diverge():
     assert [h.last_step for h in found] == [fit(recipe).last_step for recipe in recipes]
 
 
-def test_who_diverges_in_an_update_is_found_by_the_evaluation():
+def test_an_update_that_diverges_is_found_by_the_evaluation():
     """Loss is fine, the update is infinite: `Trainer` says so at the evaluation that follows."""
     recipe = Recipe(task="regression", optimizer="sgd", lr=10.0, init="normal", steps=20,
                     init_args={"std": 10.0}, activation="identity", hidden=(64, 64))  # fmt: skip
