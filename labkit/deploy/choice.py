@@ -28,7 +28,7 @@ class Measured:
         candidate: what was measured.
         files: what it consists of; the first one is opened.
         size: bytes of all files.
-        latency: milliseconds an image with all threads; `latency_1` with one.
+        latency: milliseconds per image with all threads; `latency_1` with one.
         throughput: images a second, each computed on one thread, all threads busy.
         memory: the most bytes its process has used, the runtime itself included.
         map50, map: of its boxes on the validation images, in 0 to 1.

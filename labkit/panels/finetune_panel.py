@@ -176,7 +176,7 @@ class FineTunePanel(Panel):
         return go.Figure(curves(self.run, self.spec))
 
     def updates_figure(self) -> go.Figure:
-        """How much each layer was moved, as a static figure."""
+        """How far each layer is moved, as a static figure."""
         import plotly.graph_objects as go
 
         return go.Figure(updates(self.run, self.spec))
