@@ -1,3 +1,5 @@
+"""The drawn sets: images, boxes, and folders in the cache."""
+
 from __future__ import annotations
 
 import os
@@ -16,21 +18,12 @@ from labkit.vision.data import open_data
 from labkit.vision.synthetic import sets
 from labkit.vision.synthetic.drawn import Drawn
 from labkit.vision.synthetic.sets import cells, fruit, parts
-from labkit.vision.synthetic.sets.canvas import LEAST_SEEN, SCALE, SMALLEST, Canvas, clouds, shrink
+from labkit.vision.synthetic.sets.canvas import LEAST_SEEN, SCALE, SMALLEST, Canvas
+from tests.vision.synthetic.drawing import bounds, rng
 
 MODULES = {"cells": cells, "parts": parts, "fruit": fruit}
 OPAQUE = ("parts", "fruit")
 SIZE = 160
-
-
-def rng(*seed: int) -> np.random.Generator:
-    return np.random.default_rng(seed)
-
-
-def bounds(mask: np.ndarray) -> np.ndarray:
-    """Left, top, right, bottom of what is true."""
-    rows, columns = np.nonzero(mask)
-    return np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
 
 
 @pytest.fixture(params=MODULES)
@@ -98,95 +91,6 @@ def test_boxes_are_tight_around_the_pixels_that_show(name, kept):
         )
         if name in OPAQUE:
             assert covered.max() == 1, "a pixel shows one object"
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_a_cell_is_seen_where_its_mask_says(seed):
-    stain = cells._Stain(rng(seed))
-    thickness, mask = cells.red_cell(rng(seed), 36.0, 0.9)
-    painted = {
-        "red": (thickness > 0.15, mask),
-        "white": _painted(cells.white_cell(rng(seed), 60.0, "neutrophil", stain)),
-        "platelet": _painted(cells.platelet(rng(seed), 14.0, stain)),
-    }
-    for kind, (seen, outline) in painted.items():
-        slack = 5 if kind == "platelet" else 3  # in the canvas' half pixels: it fades out
-        assert np.abs(bounds(seen) - bounds(outline)).max() <= slack, kind
-
-
-def _painted(drawn: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    absorbance, mask = drawn
-    return absorbance.max(2) > 0.06, mask
-
-
-@pytest.mark.parametrize("part", range(len(parts.NAMES)), ids=parts.NAMES)
-@pytest.mark.parametrize("seed", range(3))
-def test_a_part_is_whole_on_its_patch(part, seed):
-    height, mask = parts.PARTS[part](rng(seed), 80.0)
-    assert height.shape == mask.shape
-    assert (height[~mask] == 0).all()
-    assert np.isfinite(height).all()
-    edge = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
-    assert not edge.any(), "nothing of it is cut off"
-    pieces = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)[0] - 1
-    assert pieces == 1
-
-
-@pytest.mark.parametrize("kind", range(len(fruit.NAMES)), ids=fruit.NAMES)
-@pytest.mark.parametrize("seed", range(3))
-def test_a_fruit_is_whole_on_its_patch(kind, seed):
-    body, skin, _ = fruit.FRUITS[kind](rng(seed), 60.0)
-    assert body.mask.shape == skin.shape[:2]
-    np.testing.assert_allclose(np.linalg.norm(body.normal, axis=2), 1, atol=1e-5)
-    edge = np.concatenate([body.mask[0], body.mask[-1], body.mask[:, 0], body.mask[:, -1]])
-    assert not edge.any()
-    pieces = cv2.connectedComponents(body.mask.astype(np.uint8))[0] - 1
-    assert pieces == 1
-
-
-# --- the canvas
-
-
-def test_what_is_in_front_hides_what_is_behind():
-    canvas = Canvas(np.zeros((80, 80, 3), np.float32))
-    square = np.ones((40, 40), bool)
-    for kind, (left, top) in enumerate([(10, 10), (30, 10), (-20, 50)]):
-        canvas.blend(np.eye(3, dtype=np.float32)[kind], square.astype(np.float32), left, top)
-        canvas.add(kind, square, left, top)
-    drawn = canvas.finish(shrink(canvas.image))
-    assert drawn.classes.tolist() == [0, 1, 2]
-    for kind, box in enumerate(drawn.boxes):
-        np.testing.assert_array_equal(box, bounds(drawn.image[..., kind] > 127))
-
-
-def test_what_shows_too_little_has_no_box():
-    canvas = Canvas(np.zeros((80, 80, 3), np.float32))
-    square = np.ones((40, 40), bool)
-    canvas.add(0, square, 0, 0)
-    canvas.add(1, square, -31, 40)  # less than a quarter of it is on the canvas
-    assert canvas.hidden_by(square, 9, 0) == pytest.approx(31 / 40)
-    canvas.hide(square, 9, 0)
-    assert len(canvas.finish(shrink(canvas.image)).boxes) == 0
-    assert canvas.hidden_by(square, 50, 40) == 0, "what is hidden already is not hidden by this"
-
-
-def test_a_filter_takes_light_where_it_lies():
-    canvas = Canvas(np.ones((20, 20, 3), np.float32))
-    canvas.filter(np.full((10, 10), 0.5, np.float32), -5, 15)
-    assert canvas.image[15:, :5].max() == 0.5
-    assert canvas.image.sum() == 20 * 20 * 3 - 25 * 3 * 0.5
-
-
-@pytest.mark.parametrize("octaves", [1, 3])
-@pytest.mark.parametrize("shape", [(1, 200), (60, 90)])
-def test_clouds_are_standardized_and_as_coarse_as_asked(octaves, shape):
-    noise = clouds(rng(0), shape, 10, octaves)
-    assert noise.shape == shape
-    assert noise.dtype == np.float32
-    assert abs(noise.mean()) < 1e-3
-    assert noise.std() == pytest.approx(1, abs=1e-3)
-    neighbours = np.corrcoef(noise[:, 1:].ravel(), noise[:, :-1].ravel())[0, 1]
-    assert neighbours > 0.8
 
 
 # --- in the cache
