@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from labkit.core.errors import LabError
-from labkit.core.files import write_atomically
+from labkit.core.files import RESULTS, write_atomically
 from labkit.core.table import Table, show
 
 if TYPE_CHECKING:
     from labkit.training.history import History
-
-RESULTS = "LABKIT_RESULTS"
 
 
 def report(**values: Any) -> Table:

@@ -14,8 +14,9 @@ import torch
 
 import labkit
 from labkit.core.errors import LabError
+from labkit.core.files import RESULTS
 from labkit.core.table import Table
-from labkit.results import RESULTS, report
+from labkit.results import report
 
 
 class Cells(HTMLParser):

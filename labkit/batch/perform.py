@@ -41,8 +41,8 @@ from labkit.batch.runner import (
     write,
     writes,
 )
+from labkit.core.files import RESULTS
 from labkit.core.formatting import memory_size
-from labkit.results import RESULTS
 from labkit.training.curves import FILE as CURVES_FILE
 
 LOG = "log.txt"

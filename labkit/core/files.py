@@ -7,6 +7,9 @@ import os
 import secrets
 from pathlib import Path
 
+# The environment variable by which a batch names the file for what a notebook reports.
+RESULTS = "LABKIT_RESULTS"
+
 
 def write_atomically(path: str | os.PathLike[str], data: bytes | str) -> Path:
     """Write to a temporary file in the same folder, then rename it over `path`."""

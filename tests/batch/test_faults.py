@@ -23,7 +23,7 @@ from labkit.batch import perform as performing
 from labkit.batch.job import Job, Limits, Outcome
 from labkit.batch.perform import perform, stop_all
 from labkit.batch.process import MARK, descendants, is_alive
-from labkit.results import RESULTS
+from labkit.core.files import RESULTS
 from labkit.warm import forkserver
 from tests.batch.notebooks import REPORT, job, make, outputs, read, statuses
 

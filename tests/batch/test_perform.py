@@ -18,7 +18,7 @@ from labkit.batch.job import Limits
 from labkit.batch.perform import perform
 from labkit.batch.runner import choose_kernel
 from labkit.core.errors import LabError
-from labkit.results import RESULTS
+from labkit.core.files import RESULTS
 from tests.batch.notebooks import REPORT, job, make, outputs, read, statuses
 from tests.page import Page
 
