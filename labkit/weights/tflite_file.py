@@ -6,8 +6,8 @@ metadata as a zip file.
 
 Why not the reader that is generated from the schema (`ai_edge_litert.schema_py_generated`):
 importing it runs the package's `__init__`, which loads LiteRT's runtime (libLiteRt.so, 8 MB
-of native code, its symbols global; 27 ms and 6 MB of memory in version 2.3), and reading a
-an untrusted file needs no runtime. flatbuffers' Python package has no verifier (a text longer
+of native code, its symbols global; 27 ms and 6 MB of memory in version 2.3), and reading an
+untrusted file needs no runtime. flatbuffers' Python package has no verifier (a text longer
 than the file comes back cut), so that every check here would stay: only `_Table` would go.
 The generated schema is the oracle of a test instead.
 """
@@ -88,10 +88,11 @@ def _model(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
             raw = _values(data, buffers[index])
             if not raw:
                 continue  # what the network computes has no values of its own
-            budget -= len(raw)
-            name = _free(table.text(3) or f"tensor {len(tensors)}", tensors)
+            # Values, names and shapes may be shared: each time counts.
+            budget -= len(raw) + len(table.bytes(3)) + len(table.bytes(0, 4))
             if budget < 0 or len(tensors) >= TENSORS:
                 raise ValueError("its tensors would take many times its own size")
+            name = _free(table.text(3) or f"tensor {len(tensors)}", tensors)
             if table.present(6):
                 raise ValueError(f"{name!r:.80} is sparse, which labkit does not read")
             kind = table.scalar(1, "<b", 0)

@@ -93,3 +93,12 @@ def test_a_file_by_the_generated_schema(tmp_path):
     assert list(weights.tensors) == list(held)
     for name, tensor in held.items():
         assert torch.equal(weights.tensors[name], tensor)
+
+
+def test_a_name_as_long_as_the_file_is_not_copied_for_each_tensor(tmp_path):
+    many = tflite({f"{k:05d}": torch.ones(1, dtype=torch.uint8) for k in range(200)})
+    long = many.replace(b"\x05\0\0\x000", b"\xd0\x07\0\x000")  # 2000 bytes for each
+    assert len(long) == len(many)
+    assert long != many
+    with pytest.raises(FileError, match="many times its own size"):
+        read(tmp_path, long)
