@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 from types import SimpleNamespace
 
@@ -52,6 +53,7 @@ def test_weights_carry_their_description_but_no_path_of_this_machine(run):
     found = load(run.path / checkpoint.BEST)
     assert found.names == {0: "cat", 1: "dog"}
     assert found.architecture == "yolo26n"
+    assert (found.about["epoch"], found.about["map50"], found.about["map"]) == (2, 0.5, 0.25)
 
 
 @pytest.mark.parametrize("best", [True, False])
@@ -61,6 +63,18 @@ def test_only_the_best_epoch_writes_weights(run, best):
     state = checkpoint.read_state(run.path)
     assert [epoch["epoch"] for epoch in state["epochs"]] == [0, 1]
     assert torch.equal(state["average"]["model.0.conv.weight"], TENSORS["model.0.conv.weight"])
+
+
+@pytest.mark.parametrize(
+    ("epochs", "words"), [([0], "Give a folder with room"), ([0, 1], "of epoch 0 is intact")]
+)
+def test_a_full_disk_is_said_with_the_epoch_that_is_safe(run, monkeypatch, epochs, words):
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "write_state", full)
+    with pytest.raises(LabError, match=words):
+        run.write_epoch([record(epoch) for epoch in epochs], {"average": TENSORS})
 
 
 @pytest.mark.parametrize("moved", [False, True])

@@ -34,11 +34,30 @@ def test_ultralytics_knows_every_setting(tmp_path):
         ({"qat": 0}, {"quantize": None}),
         ({"image_size": 96}, {"imgsz": 96}),
         ({"seed": 5}, {"seed": 5}),
+        ({"epochs": 7}, {"epochs": 7}),
+        ({"freeze": 2}, {"freeze": [0, 1]}),
+        ({"freeze_layers": (4, 1)}, {"freeze": [1, 4]}),
+        ({"final_lr": 0.3}, {"lrf": 0.3}),
+        ({"weight_decay": 0.2}, {"weight_decay": 0.2}),
+        ({"momentum": 0.6}, {"momentum": 0.6, "warmup_momentum": 0.6}),
+        ({"warmup": 2.5}, {"warmup_epochs": 2.5, "warmup_bias_lr": 0.0}),
     ],
 )
 def test_each_field_sets_its_argument(tmp_path, change, found):
     got = settings(FineTune(device="cpu", **change), tmp_path)
     assert {key: got[key] for key in found} == found
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("patience", 0), ("amp", False), ("plots", False), ("save", False), ("val", True)],
+)
+def test_what_no_field_may_change(tmp_path, name, value):
+    assert settings(FineTune(device="cpu", epochs=50), tmp_path)[name] == value
+
+
+def test_what_is_written_goes_into_the_folder(tmp_path):
+    assert settings(FineTune(device="cpu"), tmp_path)["save_dir"] == str(tmp_path)
 
 
 def test_without_augmentation_nothing_is_changed_in_an_image(tmp_path):
@@ -95,3 +114,28 @@ def test_what_was_used_is_read_from_the_optimizer(make, name, momentum, betas):
     assert (found.parameters, found.frozen_parameters) == (4 * 2 + 2, 3 * 4 + 4)
     assert found.schedule == "linear to 0.01 of lr, after 15 steps up"
     assert found.precision == "float32"
+    assert found.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "schedule"),
+    [
+        ({"schedule": "constant"}, "constant"),
+        ({"schedule": "cosine"}, "cosine to 0.01 of lr"),
+        ({"schedule": "linear", "final_lr": 0.0}, "linear to 0"),
+    ],
+)
+def test_a_schedule_is_said_with_its_end(change, schedule):
+    network = torch.nn.Sequential(torch.nn.Linear(3, 4))
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.3)
+    optimizer.param_groups[0]["initial_lr"] = 0.3
+    spec = FineTune(warmup=0.0, **change)
+    assert used(trainer(optimizer, network), spec).schedule == schedule
+
+
+def test_what_is_not_as_it_seems_is_noted():
+    network = torch.nn.Sequential(torch.nn.Linear(3, 4))
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.3)
+    optimizer.param_groups[0]["initial_lr"] = 0.3
+    (note,) = used(trainer(optimizer, network), FineTune(optimizer="auto")).notes
+    assert note.startswith("optimizer=auto: ")

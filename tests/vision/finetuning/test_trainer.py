@@ -77,7 +77,8 @@ def stepping(tuner: FineTuner, loss: float, gradient: float = 1.0) -> torch.nn.L
     tuner.optimizer = torch.optim.SGD(tuner.model.parameters(), lr=0.1)
     tuner.loss_items = {"box_loss": torch.tensor(loss), "cls_loss": torch.tensor(0.0)}
     tuner.images, tuner.labelled, tuner.step_number, tuner.unmatched = None, True, 4, 0
-    tuner.ema = SimpleNamespace(update=lambda model: None)
+    tuner.averaged = []
+    tuner.ema = SimpleNamespace(update=lambda model: tuner.averaged.append(model.weight.item()))
     tuner.recorder = SimpleNamespace(due=lambda number: False)
     tuner._tell = lambda loss, updates: None
     return tuner.model
@@ -89,6 +90,7 @@ def test_a_step_moves_the_weights_and_clips_as_ultralytics_does(tuner):
     tuner.optimizer_step()
     assert network.weight.item() == pytest.approx(before - 0.1 * module.LARGEST_NORM, rel=1e-4)
     assert tuner.step_number == 5
+    assert tuner.averaged == [network.weight.item()], "averaged once, after the step"
     assert network.weight.grad is None
 
 
@@ -159,3 +161,91 @@ def test_nothing_that_ultralytics_would_write_is_written(tuner):
     assert tuner.save_metrics({}) is None
     assert tuner.final_eval() is None
     assert tuner._handle_nan_recovery(1) is False
+
+
+class Network(torch.nn.Conv2d):
+    """A layer that has what the trainer asks of a detector."""
+
+    def init_criterion(self) -> SimpleNamespace:
+        return SimpleNamespace(updates=0, update=lambda: None)
+
+
+def resumable(tuner: FineTuner, seed: int) -> FineTuner:
+    torch.manual_seed(seed)
+    tuner.model = Network(3, 4, 3).to(memory_format=torch.channels_last)
+    tuner.ema = module.ModelEMA(tuner.model)
+    tuner.optimizer = torch.optim.AdamW(tuner.model.parameters(), lr=0.1)
+    tuner.step_number = tuner.start_epoch = 0
+    return tuner
+
+
+def test_a_state_is_taken_up_whole(tuner):
+    with torch.random.fork_rng(devices=[]):
+        one = resumable(tuner, 1)
+        one.model(torch.rand(2, 3, 5, 5)).sum().backward()
+        one.optimizer.step()
+        one.ema.update(one.model)
+        one.step_number = 12
+        other = resumable(object.__new__(FineTuner), 2)
+    kept = one.state(3)
+    # Read from a file, tensors lie in the plain order.
+    for slots in kept["optimizer"]["state"].values():
+        slots.update({name: value.contiguous() for name, value in slots.items()})
+    other.resume_training(kept)
+
+    assert (other.start_epoch, other.step_number) == (3, 12)
+    assert other.ema.updates == one.ema.updates == 1
+    assert other.model.criterion.updates == 2
+    for name, tensor in one.model.state_dict().items():
+        assert torch.equal(other.model.state_dict()[name], tensor)
+        assert torch.equal(other.ema.ema.state_dict()[name], one.ema.ema.state_dict()[name])
+        assert not torch.equal(one.ema.ema.state_dict()[name], tensor), "else nothing is tested"
+    mine, theirs = one.optimizer.state[one.model.weight], other.optimizer.state[other.model.weight]
+    for name in ("exp_avg", "exp_avg_sq"):
+        assert torch.equal(mine[name], theirs[name])
+        assert theirs[name].stride() == other.model.weight.stride()
+
+
+@pytest.mark.parametrize("state", [None, {"epoch": 0}])
+def test_before_the_first_epoch_there_is_nothing_to_take_up(tuner, state):
+    resumable(tuner, 0).resume_training(state)
+    assert tuner.start_epoch == 0
+
+
+@pytest.mark.parametrize("bad", [None, float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_not_evaluated(tuner, bad):
+    resumable(tuner, 0)
+    tuner.images, tuner.step_number = None, 8
+    tuner.evaluate = lambda: SimpleNamespace(map=0.25, map50=0.5)
+    if bad is None:
+        assert tuner.validate() == ({}, 0.25)
+        return
+    with torch.no_grad():
+        tuner.ema.ema.weight[0, 0, 0, 0] = bad
+    with pytest.raises(Diverged) as caught:
+        tuner.validate()
+    assert caught.value.step == 8
+
+
+def test_the_network_is_handed_in_and_all_of_it_can_learn(tuner):
+    tuner.spec = FineTune(precision="float32")
+    tuner.network = Network(3, 4, 3).requires_grad_(False)
+    tuner.to_resume = {"epoch": 3}
+    assert tuner.setup_model() is tuner.to_resume
+    assert tuner.model is tuner.network
+    assert all(parameter.requires_grad for parameter in tuner.model.parameters())
+    assert tuner.model.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_step_is_reported_with_its_epoch_from_one(tuner):
+    reported, recorded = [], []
+    tuner.step_number, tuner.epoch, tuner.epochs = 5, 1, 2
+    tuner.train_loader = range(3)
+    tuner.loss_items = {"box_loss": torch.tensor(1.5)}
+    tuner.optimizer = SimpleNamespace(
+        param_groups=[{"param_group": "weight", "params": [1], "lr": 0.125}]
+    )
+    tuner.recorder, tuner.on_step = SimpleNamespace(record=recorded.append), reported.append
+    tuner._tell(1.5, {"0": 0.1})
+    assert reported == recorded
+    assert reported == [(5, 2, 1.5, {"box": 1.5}, 0.125, {"0": 0.1}, 6, None)]
