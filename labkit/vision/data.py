@@ -75,7 +75,7 @@ class DataSet:
         """The labels of a split as `YOLODataset.get_labels` gives them.
 
         A data set class that returns these reads no label file, leaves no `labels.cache`
-        among the user's files and rewrites none of his images, as Ultralytics' own scan does.
+        among the user's files and rewrites none of their images, as Ultralytics' own scan does.
         """
         return [
             {

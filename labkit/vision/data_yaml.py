@@ -1,7 +1,7 @@
 """What a YOLO data.yaml says: its classes, and where its images are.
 
 The format is that of "Detection datasets" in the documentation of Ultralytics. Lines are
-kept while reading, so that a slip can be shown where it is.
+kept while reading, so that a mistake can be shown where it is.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class _Document:
         self.values: dict[Any, Any] | None = None
         self.lines: dict[Any, int] = {}
         if len(content) > LARGEST:
-            self.slip(f"{len(content):,} bytes are no description of a data set")
+            self.mistake(f"{len(content):,} bytes are too many for the description of a data set")
             return
         try:
             loader = yaml.SafeLoader(content.decode("utf-8-sig"))
@@ -128,25 +128,25 @@ class _Document:
             values = loader.construct_document(node) if node else None
         except UnicodeDecodeError as error:
             line = content[: error.start].count(b"\n") + 1
-            self.slip("is not UTF-8 text", line)
+            self.mistake("is not UTF-8 text", line)
         except yaml.MarkedYAMLError as error:
             self._not_yaml(error, content)
         except (yaml.YAMLError, RecursionError, ValueError) as error:
-            self.slip(f"is not YAML: {str(error) or type(error).__name__}")
+            self.mistake(f"is not YAML: {str(error) or type(error).__name__}")
         else:
             if not isinstance(values, dict):
-                self.slip("says nothing" if values is None else "must be lines of `key: value`", 1)
+                self.mistake("is empty" if values is None else "must be lines of `key: value`", 1)
                 return
             self.values = values
             self._find_lines(node)
 
-    def slip(self, what: str, line: int | None = None) -> None:
-        """Note a slip."""
-        self.problems.add(Problem("slip in the YAML file", self.path.name, what, line))
+    def mistake(self, what: str, line: int | None = None) -> None:
+        """Note a mistake."""
+        self.problems.add(Problem("mistake in the YAML file", self.path.name, what, line))
 
     def wrong(self, key: Any, what: str) -> None:
         """Note a wrong value, by its key."""
-        self.slip(f"`{key}:` {what}", self.lines.get(key))
+        self.mistake(f"`{key}:` {what}", self.lines.get(key))
 
     def get(self, key: str) -> Any:
         """A value; like nothing at all where it is the word None, as Ultralytics takes it."""
@@ -172,7 +172,7 @@ class _Document:
             name = key.value
             line = key.start_mark.line + 1
             if name in self.lines:
-                self.slip(f"`{name}:` is there twice, first in line {self.lines[name]}", line)
+                self.mistake(f"`{name}:` is there twice, first in line {self.lines[name]}", line)
             self.lines[name] = line
             if name == "names" and isinstance(value, yaml.MappingNode):
                 self._find_twins(value)
@@ -183,7 +183,9 @@ class _Document:
             line = key.start_mark.line + 1
             number = str(key.value)
             if number in seen:
-                self.slip(f"class {number} has two names, the first in line {seen[number]}", line)
+                self.mistake(
+                    f"class {number} has two names, the first in line {seen[number]}", line
+                )
             seen.setdefault(number, line)
 
     def _not_yaml(self, error: yaml.MarkedYAMLError, content: bytes) -> None:
@@ -193,14 +195,14 @@ class _Document:
         text = lines[line - 1] if line else b""
         indent = text[: len(text) - len(text.lstrip())]
         if b"\t" in indent or "'\\t'" in str(error.problem):
-            self.slip("has a tab where YAML wants spaces", line)
+            self.mistake("has a tab where YAML wants spaces", line)
         else:
             what = ", ".join(part for part in (error.context, error.problem) if part)
-            self.slip(f"is not YAML: {what}", line)
+            self.mistake(f"is not YAML: {what}", line)
 
 
 def _download(document: _Document, content: bytes) -> tuple[bool, str]:
-    """Whether Ultralytics may fetch the images, and the address that somebody else's file has.
+    """Whether Ultralytics may fetch the images, and the address that a file of anybody else has.
 
     What Ultralytics does with `download:` when the validation images are missing: the address
     of an archive is unpacked, `bash …` is run, and all else is executed as Python. None of it
@@ -226,7 +228,7 @@ def _names(document: _Document) -> dict[int, str]:
     classes = document.whole("nc", 0) if count is not None else 0
     if names is None:
         if not classes:
-            document.slip("`names:` is missing: list the classes, as in `names: [cat, dog]`")
+            document.mistake("`names:` is missing: list the classes, as in `names: [cat, dog]`")
         return {number: f"class_{number}" for number in range(classes)}
     if isinstance(names, list):
         names = dict(enumerate(names))
@@ -302,7 +304,7 @@ def _sources(document: _Document, split: str, described: Described) -> Iterator[
         key = split if value is None else "validation"
     entries = value if isinstance(value, list) else [value]
     if value is None or not entries:
-        document.slip(
+        document.mistake(
             f"`{split}:` is missing: the folder of its images, as in `{split}: images/{split}`",
             document.lines.get(key),
         )

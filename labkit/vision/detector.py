@@ -160,7 +160,7 @@ def _detector(weights: Weights, network: Any) -> Detector:
 
 
 def one_head(model: nn.Module, nms: bool = True) -> nn.Module:
-    """The same network without the head that is not asked: nothing is copied.
+    """The same network with only one of its heads: nothing is copied.
 
     YOLO26 (like YOLOv10) has two heads. With `nms` it is the one that proposes many boxes
     per object, which non-maximum suppression then thins out; this is Ultralytics' default.

@@ -242,7 +242,7 @@ def _labels(
 
 
 def _malformed(words: list[str], where: str, line: int) -> Problem | None:
-    """What is wrong with a label that is not so many numbers."""
+    """What is wrong with a label that does not have the right number of columns."""
     for word in words:
         try:
             float(word)

@@ -175,7 +175,7 @@ def _network(described: dict[str, Any], weights: Weights, seed: int) -> nn.Modul
     if task not in CLASSES:
         raise LabError(f"{_name(weights)} is for task {task!r}. labkit runs {', '.join(CLASSES)}.")
     make = getattr(tasks, CLASSES[task])
-    # Building draws random numbers: they must not be those of whoever trains meanwhile.
+    # Building draws random numbers: not from the generator of a training that runs meanwhile.
     with silent(), one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network: Any = make(deepcopy(described), ch=_channels(described), verbose=False)

@@ -1,4 +1,4 @@
-"""What is wrong with a data set, collected so that all of it is told at once."""
+"""What is wrong with a data set, collected so that all of it is reported at once."""
 
 from __future__ import annotations
 

@@ -326,7 +326,7 @@ BAD = {
     "no colon": (yaml_file("train images/train\nval: b\n"), ["data.yaml:2: is not YAML"]),
     "a bracket": (yaml_file(HEAD + "names: [a, b\n"), ["data.yaml:3: is not YAML"]),
     "a key twice": (yaml_file(YAML + "val: x\n"), ["data.yaml:4: `val:` is there twice", "line 2"]),
-    "nothing": (yaml_file("# nothing\n"), ["says nothing"]),
+    "nothing": (yaml_file("# nothing\n"), ["is empty"]),
     "a list": (yaml_file("- a\n- b\n"), ["must be lines of"]),
     "depth": (yaml_file("[" * 5000), ["is not YAML"]),
     "an object": (yaml_file(YAML + "x: !!python/name:os.system\n"), ["data.yaml:4: is not YAML"]),

@@ -93,7 +93,7 @@ WRONG = {
     "code": (GOOD + "download: |\n  import os\n", ["is a program"]),
     "tab": (GOOD + "path:\n\tx: 1\n", ["tab", "spaces"]),
     "no mapping": ("- a\n- b\n", ["must be lines of `key: value`"]),
-    "empty": ("", ["says nothing"]),
+    "empty": ("", ["is empty"]),
     "no text": (b"names: [\xff\xfe]\n", ["data.yaml:1: is not UTF-8"]),
     "huge": (b"#" * 4_000_001, ["4,000,001 bytes"]),
 }  # fmt: skip

@@ -1,6 +1,6 @@
 """The files of a fine-tuning run. A kill at any moment leaves each old or new, never half.
 
-    run.json                   what was asked for, and how it stands
+    run.json                   the settings, and the state of the run
     weights/first.safetensors  the network before its first step
     weights/best.safetensors   the weights of the best epoch
     state.safetensors          all that is needed to go on after the last complete epoch

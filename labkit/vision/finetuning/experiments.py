@@ -118,7 +118,7 @@ def forgetting(
 ) -> Forgetting:
     """Fine-tune once for every freeze depth and learning rate; watch old and new classes.
 
-    See `labkit.vision.finetuning.old_task` for how the old classes are asked for.
+    See `labkit.vision.finetuning.old_task` for how the old classes are evaluated.
 
     Args:
         spec: what to run; its `remember` names the old data.

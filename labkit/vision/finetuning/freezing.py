@@ -89,7 +89,7 @@ def check_layers(layers: Iterable[int], count: int) -> None:
         count: how many the network has; the last one is the detection head.
 
     Raises:
-        LabError: as said.
+        LabError: a layer that is not there, or nothing is left to train.
     """
     chosen = set(layers)
     if beyond := sorted(layer for layer in chosen if layer >= count):

@@ -110,7 +110,7 @@ class LiveRun:
 
     @property
     def stopping(self) -> bool:
-        """Whether it was asked to stop and has not ended yet."""
+        """Whether Stop was pressed and the run has not ended yet."""
         return self._stop.is_set() and not self.over
 
     @property

@@ -112,7 +112,7 @@ def refuse_vanishing(network: nn.Module) -> None:
 
 
 def set_weight_bits(network: nn.Module, bits: int) -> None:
-    """Round weights to so many bits from now on; their ranges stay."""
+    """Round weights to the given number of bits from now on; their ranges stay."""
     for name, quantizer in quantizers(network).items():
         if name.endswith("weight"):
             quantizer.num_bits = bits

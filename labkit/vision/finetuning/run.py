@@ -69,8 +69,8 @@ def finetune(
         spec: what to do.
         folder: where the run's files go, a new one or an empty one; by default a new one
             in `labkit.vision.folders.runs_folder()`.
-        stop: asked before every step. A stopped run keeps its complete epochs, the best
-            one among them, and `resume(folder)` goes on.
+        stop: called before every step; True ends the run. A stopped run keeps its complete
+            epochs, the best one among them, and `resume(folder)` continues it.
         on_start: called before the first step, with the settings that will really be used.
         on_step: called after every step, in the calling thread.
         on_epoch: called after every epoch, its files written; first for epoch 0, the

@@ -64,7 +64,7 @@ def used(trainer: Any, spec: FineTune) -> Used:
 
     Args:
         trainer: a `FineTuner` that is set up.
-        spec: what was asked for.
+        spec: the settings that were requested.
     """
     group = trainer.weight_group()
     betas = group.get("betas")

@@ -55,13 +55,26 @@ class FineTune(Strict):
     ] = 10
     qat: Annotated[
         int,
-        knob(0, 8, step=1, group="training", help="train for weights of so many bits; 0: do not"),
+        knob(
+            0,
+            8,
+            step=1,
+            group="training",
+            help="train with weights rounded to this many bits (0: no rounding)",
+        ),
     ] = 0
     batch: Annotated[
         int, knob(1, 256, step=0.1, scale="log", group="training", help="images per step")
     ] = 8
     freeze: Annotated[
-        int, knob(0, 100, step=1, group="freeze", help="so many layers from the input stay put")
+        int,
+        knob(
+            0,
+            100,
+            step=1,
+            group="freeze",
+            help="number of layers, counted from the input, that stay as they are",
+        ),
     ] = 0
     freeze_layers: Annotated[
         tuple[int, ...],

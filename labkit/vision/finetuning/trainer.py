@@ -1,9 +1,9 @@
-"""FineTuner: Ultralytics' DetectionTrainer without what nobody asked for.
+"""FineTuner: Ultralytics' DetectionTrainer without side effects.
 
 Its loop, loss, assignment, augmentation, optimizers and warm-up are used as they are. What
 is replaced: where data and weights come from (checked ones), the arithmetic of the layers
 (channels-last, bfloat16 where it is native), validation (`labkit.vision.evaluation`, once an
-epoch), checkpoints (`FineTuner` writes none: whoever runs it does), and every callback to
+epoch), checkpoints (`FineTuner` writes none: its caller does), and every callback to
 trackers, plots and the network (none are called).
 """
 
@@ -50,7 +50,7 @@ FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)  # also on a CPU
 
 
 class Stopped(Exception):  # noqa: N818  (a signal, no error)
-    """Somebody asked the run to end."""
+    """The run was asked to end."""
 
 
 class Diverged(Exception):  # noqa: N818  (a signal, no error)
@@ -91,7 +91,7 @@ class FineTuner(DetectionTrainer):  # type: ignore[misc]
         network: what to train.
         folder: Ultralytics' `args.yaml` goes there.
         make_recorder: called with the network once it is on its device.
-        stop: asked after every step.
+        stop: called before every step; True ends the run.
         on_step: called after every step.
         on_start: called with the trainer when all is set up, before the first step.
         on_epoch: called with the trainer after every epoch, evaluated.
@@ -113,7 +113,7 @@ class FineTuner(DetectionTrainer):  # type: ignore[misc]
         state: dict[str, Any] | None = None,
     ) -> None:
         self.spec, self.checked_data, self.network = spec, data, network
-        self.make_recorder, self.stop_asked = make_recorder, stop
+        self.make_recorder, self.should_stop = make_recorder, stop
         self.on_step, self.on_start, self.on_epoch = on_step, on_start, on_epoch
         self.to_resume = state
         self.step_number = 0
@@ -232,21 +232,21 @@ class FineTuner(DetectionTrainer):  # type: ignore[misc]
         updates = self.recorder.after(number) if due else None
         self.optimizer.zero_grad()
         self.ema.update(self.model)
-        self._tell(loss, updates)
+        self._report(loss, updates)
 
     def _refuse_collapse(self, number: int, loss: float) -> None:
         """End a run whose scores are all zero: labelled boxes are then matched to nothing.
 
         Matches are ranked by score x overlap (TOOD, Feng et al. 2021, as in Ultralytics'
         TaskAlignedAssigner); with scores of exactly zero there are none, the box loss is
-        exactly zero, and what is left of the loss asks for nothing but more of the same.
+        exactly zero, and what is left of the loss only pushes the scores further down.
         """
         blind = self.labelled and loss < NOTHING and parts(self.loss_items)["box"] == 0
         self.unmatched = self.unmatched + 1 if blind else 0
         if self.unmatched == PATIENCE:
             raise Collapsed(number, loss)
 
-    def _tell(self, loss: float, updates: dict[str, float] | None) -> None:
+    def _report(self, loss: float, updates: dict[str, float] | None) -> None:
         record = StepRecord(
             self.step_number,
             self.epoch + 1,
@@ -284,7 +284,7 @@ class FineTuner(DetectionTrainer):  # type: ignore[misc]
         elif event == "on_train_epoch_start":
             self._seed_epoch()
             self.epoch_started = time.perf_counter()
-        elif event == "on_train_batch_start" and self.stop_asked():
+        elif event == "on_train_batch_start" and self.should_stop():
             raise Stopped
         elif event == "on_fit_epoch_end":
             self.on_epoch(self)

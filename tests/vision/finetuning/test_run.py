@@ -30,16 +30,16 @@ def made(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def whole(made, tmp_path_factory):
-    """A run that nobody disturbed, and what it told."""
-    folder, told = tmp_path_factory.mktemp("whole"), {"steps": [], "epochs": [], "used": []}
+    """A run that nobody disturbed, and what it reported."""
+    folder, reported = tmp_path_factory.mktemp("whole"), {"steps": [], "epochs": [], "used": []}
     out = finetune(
         tiny.spec(*made, freeze=3),
         folder=folder / "run",
-        on_start=told["used"].append,
-        on_step=told["steps"].append,
-        on_epoch=told["epochs"].append,
+        on_start=reported["used"].append,
+        on_step=reported["steps"].append,
+        on_epoch=reported["epochs"].append,
     )
-    return out, told
+    return out, reported
 
 
 def same(one: Path, other: Path) -> bool:
@@ -51,25 +51,25 @@ def same(one: Path, other: Path) -> bool:
 
 
 def test_it_tells_every_step_and_epoch(whole):
-    out, told = whole
-    assert [record.step for record in told["steps"]] == [1, 2, 3, 4, 5, 6]
-    assert [record.epoch for record in told["steps"]] == [1, 1, 1, 2, 2, 2]
-    assert told["steps"][0].steps == 6
-    for record in told["steps"]:
+    out, reported = whole
+    assert [record.step for record in reported["steps"]] == [1, 2, 3, 4, 5, 6]
+    assert [record.epoch for record in reported["steps"]] == [1, 1, 1, 2, 2, 2]
+    assert reported["steps"][0].steps == 6
+    for record in reported["steps"]:
         assert record.loss == pytest.approx(sum(record.parts.values()))
         assert (record.updates is not None) == (record.step % 2 == 0)
-    updates = told["steps"][1].updates
+    updates = reported["steps"][1].updates
     assert updates["0"] == updates["2"] == 0
     assert updates["22"] > 0
-    assert [record.epoch for record in told["epochs"]] == [0, 1, 2]
-    assert told["epochs"] == out.epochs
-    first = [record.loss for record in told["steps"][:3]]
+    assert [record.epoch for record in reported["epochs"]] == [0, 1, 2]
+    assert reported["epochs"] == out.epochs
+    first = [record.loss for record in reported["steps"][:3]]
     assert out.epochs[1].loss == pytest.approx(sum(first) / 3, rel=1e-4)
-    assert told["used"] == [out.used]
+    assert reported["used"] == [out.used]
 
 
 def test_the_settings_are_those_of_the_optimizer(whole):
-    out, told = whole
+    out, reported = whole
     used = out.used
     assert (used.optimizer, used.lr, used.betas, used.weight_decay) == (
         "AdamW",
@@ -79,8 +79,8 @@ def test_the_settings_are_those_of_the_optimizer(whole):
     )
     assert (used.batch, used.steps, used.images, used.device) == (4, 6, 10, "cpu")
     assert used.frozen_parameters > 0
-    assert told["steps"][0].lr == pytest.approx(0.002)  # no warm-up
-    assert told["steps"][-1].lr == pytest.approx(0.002 * (0.5 * 0.99 + 0.01))  # half-way down
+    assert reported["steps"][0].lr == pytest.approx(0.002)  # no warm-up
+    assert reported["steps"][-1].lr == pytest.approx(0.002 * (0.5 * 0.99 + 0.01))  # half-way down
 
 
 def test_the_files_are_what_they_say(whole, made):
@@ -398,7 +398,7 @@ def test_nothing_is_written_elsewhere(made, tmp_path, monkeypatch, capfd):
     assert not torch.are_deterministic_algorithms_enabled()
 
 
-def test_slips_are_told_before_anything_is_trained(made, tmp_path):
+def test_mistakes_are_reported_before_anything_is_trained(made, tmp_path):
     start, data = made
     label = next((data.parent / "labels" / "train").glob("*.txt"))
     (tmp_path / "used").mkdir()

@@ -80,7 +80,7 @@ def stepping(tuner: FineTuner, loss: float, gradient: float = 1.0) -> torch.nn.L
     tuner.averaged = []
     tuner.ema = SimpleNamespace(update=lambda model: tuner.averaged.append(model.weight.item()))
     tuner.recorder = SimpleNamespace(due=lambda number: False)
-    tuner._tell = lambda loss, updates: None
+    tuner._report = lambda loss, updates: None
     return tuner.model
 
 
@@ -126,9 +126,9 @@ def test_a_detector_that_finds_nothing_is_ended_after_some_patience(tuner):
 
 
 def test_stop_is_heard_before_a_batch(tuner):
-    tuner.stop_asked = lambda: False
+    tuner.should_stop = lambda: False
     tuner.run_callbacks("on_train_batch_start")
-    tuner.stop_asked = lambda: True
+    tuner.should_stop = lambda: True
     with pytest.raises(Stopped):
         tuner.run_callbacks("on_train_batch_start")
     tuner.run_callbacks("on_val_start")  # of others nothing happens
@@ -246,6 +246,6 @@ def test_a_step_is_reported_with_its_epoch_from_one(tuner):
         param_groups=[{"param_group": "weight", "params": [1], "lr": 0.125}]
     )
     tuner.recorder, tuner.on_step = SimpleNamespace(record=recorded.append), reported.append
-    tuner._tell(1.5, {"0": 0.1})
+    tuner._report(1.5, {"0": 0.1})
     assert reported == recorded
     assert reported == [(5, 2, 1.5, {"box": 1.5}, 0.125, {"0": 0.1}, 6, None)]

@@ -1,4 +1,4 @@
-"""Backgrounds: clutter in layers, so that no plain surface tells where an object is."""
+"""Backgrounds: clutter in layers, so that no plain surface gives an object away."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Objects: a shape with a surface, turned, shaded, and told from what is behind it."""
+"""Objects: a shape with a surface, turned, shaded, and distinct from the background."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from numpy.random import Generator
 
 from labkit.vision.synthetic.drawn import Drawn
 
-SCALE = 2  # drawn so many times larger, and averaged: edges come out smooth
+SCALE = 2  # drawn this many times larger, then averaged: edges come out smooth
 LEAST_SEEN = 0.25  # of an object's area; what shows less has no box
 SMALLEST = 3  # pixels of the finished image, the shorter side of a box
 
@@ -120,7 +120,7 @@ def _shared(
 def clouds(
     generator: Generator, shape: tuple[int, ...], grain: float, octaves: int = 3
 ) -> np.ndarray:
-    """Smooth noise (h, w) of mean 0 and standard deviation 1, with grains of so many pixels.
+    """Smooth noise (h, w) of mean 0 and standard deviation 1, grains of a given size.
 
     Each octave is half as strong and half as fine as the one before.
     """
