@@ -51,7 +51,7 @@ def phase(start):
     begin, steps = time.time(), panel.session.steps_done
     time.sleep({SECONDS})
     end, done = time.time(), panel.session.steps_done
-    panel._pause(None)
+    panel.buttons["Pause"].click()
     panel.session.rewind()
     time.sleep(0.5)
     return {{"begin": begin, "end": end, "speed": (done - steps) / (end - begin)}}
@@ -61,7 +61,7 @@ def drive():
     rounds = []
     for _ in range({ROUNDS}):
         bare = phase(panel.session.play)
-        live = phase(lambda: panel._train(None))
+        live = phase(panel.buttons["Train"].click)
         rounds.append({{"bare": bare, "live": live}})
     with open("live.json", "w") as file:
         json.dump(rounds, file)
